@@ -18,7 +18,8 @@
 #define BL_STATIC_ASSERT _Static_assert
 #endif
 
-/* Network byte order; IPv4-mapped for IPv4. word[] is the same bytes in four network-order words. */
+/* Network byte order; IPv4-mapped for IPv4. word[] is the same bytes in four network-order words.
+ */
 union bl_addr {
 	__u8 byte[16];
 	__u32 word[4];
@@ -32,7 +33,7 @@ struct bl_flow_key {
 	union bl_addr dst;
 	__be16 sport;
 	__be16 dport;
-	__u8 proto; /* IPPROTO_* */
+	__u8 proto;  /* IPPROTO_* */
 	__u8 pad[3]; /* zero */
 };
 BL_STATIC_ASSERT(sizeof(struct bl_flow_key) == 40, "bl_flow_key");
@@ -41,7 +42,7 @@ BL_STATIC_ASSERT(sizeof(struct bl_flow_key) == 40, "bl_flow_key");
 struct bl_prefix {
 	__u32 prefixlen;
 	union bl_addr addr;
-};
+} __attribute__((packed));
 BL_STATIC_ASSERT(sizeof(struct bl_prefix) == 20, "bl_prefix");
 
 #endif

@@ -1,26 +1,27 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Why a packet was dropped or an event was lost. Numbers of reasons that Hubble also has are Hubble's; Beeline's
- * own begin at 220. X(NAME, number, text)
+ * Why a packet was dropped or an event was lost. Numbers of reasons that Hubble also has are
+ * Hubble's; Beeline's own begin at 220. X(NAME, number, text)
  */
 #ifndef BL_ABI_DROP_H
 #define BL_ABI_DROP_H
 
-#define BL_DROP_REASONS(X)                                                                         \
-	X(INVALID_SOURCE_MAC, 130, "Invalid source mac")                                           \
-	X(INVALID_SOURCE_IP, 132, "Invalid source ip")                                             \
-	X(POLICY_DENIED, 133, "Policy denied")                                                     \
-	X(INVALID_PACKET_DROPPED, 134, "Invalid packet")                                                   \
-	X(UNSUPPORTED_L3_PROTOCOL, 139, "Unsupported L3 protocol")                                              \
-	X(ERROR_WRITING_TO_PACKET, 141, "Error writing to packet")                                    \
-	X(UNKNOWN_L4_PROTOCOL, 142, "Unknown L4 protocol")                                                  \
-	X(CT_MAP_INSERTION_FAILED, 155, "CT: Map insertion failed")                                            \
-	X(FIRST_LOGICAL_DATAGRAM_FRAGMENT_NOT_FOUND, 175, "First logical datagram fragment not found")                     \
-	X(SERVICE_BACKEND_NOT_FOUND, 158, "Service backend not found")                                            \
-	X(POLICY_DENY, 181, "Policy denied by denylist")                                           \
-	X(UNKNOWN_ENDPOINT, 220, "Interface belongs to no workload")                               \
-	X(ENDPOINT_GONE, 221, "Destination workload is gone")                                      \
-	X(UNRELATED_ICMP, 222, "ICMP error of no known connection")                                \
+#define BL_DROP_REASONS(X)                                             \
+	X(INVALID_SOURCE_MAC, 130, "Invalid source mac")               \
+	X(INVALID_SOURCE_IP, 132, "Invalid source ip")                 \
+	X(POLICY_DENIED, 133, "Policy denied")                         \
+	X(INVALID_PACKET_DROPPED, 134, "Invalid packet")               \
+	X(UNSUPPORTED_L3_PROTOCOL, 139, "Unsupported L3 protocol")     \
+	X(ERROR_WRITING_TO_PACKET, 141, "Error writing to packet")     \
+	X(UNKNOWN_L4_PROTOCOL, 142, "Unknown L4 protocol")             \
+	X(CT_MAP_INSERTION_FAILED, 155, "CT: Map insertion failed")    \
+	X(FIRST_LOGICAL_DATAGRAM_FRAGMENT_NOT_FOUND, 175,              \
+	  "First logical datagram fragment not found")                 \
+	X(SERVICE_BACKEND_NOT_FOUND, 158, "Service backend not found") \
+	X(POLICY_DENY, 181, "Policy denied by denylist")               \
+	X(UNKNOWN_ENDPOINT, 220, "Interface belongs to no workload")   \
+	X(ENDPOINT_GONE, 221, "Destination workload is gone")          \
+	X(UNRELATED_ICMP, 222, "ICMP error of no known connection")    \
 	X(SERVICE_TUPLE, 223, "Service connection collides with a direct one")
 
 enum bl_drop_reason {
@@ -32,26 +33,27 @@ enum bl_drop_reason {
 
 #define BL_DROP_REASON_MAX 256
 
-/* What the kernel side counts besides drops: index into the per-CPU array bl_metric. X(name, help) */
-#define BL_METRICS(X)                                                                              \
-	X(flow_events, "flow events written to the ring")                                          \
-	X(flow_lost, "flow events lost because the ring was full")                                 \
-	X(ct_created, "connections created")                                                       \
-	X(ct_full, "connections refused because the table was full")                               \
-	X(ct_expired, "connections removed by the sweep")                                          \
-	X(sock_storage_failed, "sockets whose owner could not be stored")                          \
-	X(sock_rev_failed, "reverse service entries that could not be stored")                     \
-	X(frag_failed, "fragment entries that could not be stored")                                \
-	X(affinity_failed, "affinity entries that could not be stored")                            \
-	X(svc_translated_sock, "connections translated at the socket")                             \
-	X(svc_translated_packet, "connections translated in the packet path")                      \
+/* What the kernel side counts besides drops: index into the per-CPU array bl_metric. X(name, help)
+ */
+#define BL_METRICS(X)                                                          \
+	X(flow_events, "flow events written to the ring")                      \
+	X(flow_lost, "flow events lost because the ring was full")             \
+	X(ct_created, "connections created")                                   \
+	X(ct_full, "connections refused because the table was full")           \
+	X(ct_expired, "connections removed by the sweep")                      \
+	X(sock_storage_failed, "sockets whose owner could not be stored")      \
+	X(sock_rev_failed, "reverse service entries that could not be stored") \
+	X(frag_failed, "fragment entries that could not be stored")            \
+	X(affinity_failed, "affinity entries that could not be stored")        \
+	X(svc_translated_sock, "connections translated at the socket")         \
+	X(svc_translated_packet, "connections translated in the packet path")  \
 	X(svc_no_backend, "connections refused because the service has no backend")
 
 enum bl_metric {
 #define X(name, help) BL_METRIC_##name,
 	BL_METRICS(X)
 #undef X
-	BL_METRIC_MAX
+		BL_METRIC_MAX
 };
 
 #endif

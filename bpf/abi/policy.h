@@ -2,13 +2,12 @@
 /*
  * bl_policy: what an isolated subject may exchange with a peer.
  *
- * The map is an LPM trie. Subject, direction and peer are always matched exactly; protocol and port may be
- * wildcards by prefix length:
- *   BL_POLICY_PREFIX_PEER               any protocol, any port
+ * The map is an LPM trie. Subject, direction and peer are always matched exactly; protocol and port
+ * may be wildcards by prefix length: BL_POLICY_PREFIX_PEER               any protocol, any port
  *   BL_POLICY_PREFIX_PROTO              one protocol, any port
- *   BL_POLICY_PREFIX_PROTO + 1..16      one protocol, a port prefix (ranges are split into prefixes)
- * Peer 0 means any peer. Both the peer's own entry and peer 0's are looked up: a deny in either wins, an allow
- * in either passes, none drops.
+ *   BL_POLICY_PREFIX_PROTO + 1..16      one protocol, a port prefix (ranges are split into
+ * prefixes) Peer 0 means any peer. Both the peer's own entry and peer 0's are looked up: a deny in
+ * either wins, an allow in either passes, none drops.
  */
 #ifndef BL_ABI_POLICY_H
 #define BL_ABI_POLICY_H
@@ -20,11 +19,11 @@
 
 struct bl_policy_key {
 	__u32 prefixlen;
-	__u32 subject; /* identity of the isolated workload */
-	__u32 peer; /* identity of the other side; 0: any */
+	__u32 subject;	/* identity of the isolated workload */
+	__u32 peer;	/* identity of the other side; 0: any */
 	__u8 direction; /* BL_DIR_* */
-	__u8 proto; /* IPPROTO_* */
-	__be16 port; /* destination port */
+	__u8 proto;	/* IPPROTO_* */
+	__be16 port;	/* destination port */
 };
 BL_STATIC_ASSERT(sizeof(struct bl_policy_key) == 16, "bl_policy_key");
 

@@ -8,8 +8,8 @@
 /* Key of a process: never the pid alone. All zero: not known. */
 struct bl_process {
 	__u64 start_ns; /* task_struct.start_boottime of the thread group leader */
-	__u64 cgroup; /* cgroup2 id */
-	__u32 pid; /* thread group id in the initial pid namespace */
+	__u64 cgroup;	/* cgroup2 id */
+	__u32 pid;	/* thread group id in the initial pid namespace */
 	__u32 uid;
 	char comm[16];
 };

@@ -9,18 +9,19 @@ struct bl_svc_key {
 	union bl_addr addr;
 	__be16 port;
 	__u8 proto;
-	__u8 pad; /* zero */
+	__u8 pad[5]; /* zero */
 };
-BL_STATIC_ASSERT(sizeof(struct bl_svc_key) == 20, "bl_svc_key");
+BL_STATIC_ASSERT(sizeof(struct bl_svc_key) == 24, "bl_svc_key");
 
-#define BL_SVC_MOVED 0x1 /* not a service address: a vanished UDP backend whose sockets move to the service */
+#define BL_SVC_MOVED \
+	0x1 /* not a service address: a vanished UDP backend whose sockets move to the service */
 
 struct bl_svc {
-	__u32 id; /* number of the service port, stable over restarts */
+	__u32 id;	  /* number of the service port, stable over restarts */
 	__u32 generation; /* which set of slots is in force */
-	__u32 count; /* usable backends; 0: refuse */
+	__u32 count;	  /* usable backends; 0: refuse */
 	__u32 affinity_s; /* ClientIP affinity timeout; 0: none */
-	__u32 flags; /* BL_SVC_* */
+	__u32 flags;	  /* BL_SVC_* */
 };
 BL_STATIC_ASSERT(sizeof(struct bl_svc) == 20, "bl_svc");
 
@@ -37,14 +38,15 @@ struct bl_backend {
 	union bl_addr addr;
 	__be16 port;
 	__u8 proto;
-	__u8 pad; /* zero */
+	__u8 pad;      /* zero */
 	__u32 service; /* the service port that it belongs to */
 };
 BL_STATIC_ASSERT(sizeof(struct bl_backend) == 24, "bl_backend");
 
 /* bl_affinity (LRU): which backend a client got last. */
 struct bl_affinity_key {
-	union bl_addr client; /* the address; at the socket: the network namespace cookie in half[0], half[1] zero */
+	union bl_addr client; /* the address; at the socket: the network namespace cookie in
+				 half[0], half[1] zero */
 	__u32 service;
 	__u32 pad; /* zero */
 };
@@ -57,9 +59,10 @@ struct bl_affinity {
 };
 BL_STATIC_ASSERT(sizeof(struct bl_affinity) == 16, "bl_affinity");
 
-/* bl_sock_rev (LRU): what an unconnected UDP socket must see as the sender of a backend's answer. */
+/* bl_sock_rev (LRU): what an unconnected UDP socket must see as the sender of a backend's answer.
+ */
 struct bl_sock_rev_key {
-	__u64 cookie; /* socket cookie */
+	__u64 cookie;	    /* socket cookie */
 	union bl_addr addr; /* backend */
 	__be16 port;
 	__u16 pad[3]; /* zero */

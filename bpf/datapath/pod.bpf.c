@@ -1,3 +1,633 @@
-#include "vmlinux.h"
-#include <bpf/bpf_helpers.h>
-char LICENSE[] SEC("license") = "GPL";
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The workload's interface.
+ *   bl_from_pod  tcx/clsact ingress of the host side of a veth pair: everything that a workload
+ * sends. Does the whole job: parse, connection, service, egress and (for a local receiver) ingress
+ * policy, delivery. bl_to_pod    tcx/clsact egress of the same device: what the host's stack sends
+ * in, from itself or from outside. bl_ct_sweep  run by the agent every few seconds: removes idle
+ * connections. Reads bl_endpoint bl_ipcache bl_policy bl_svc bl_slot bl_backend bl_state bl_sock;
+ * writes bl_ct bl_frag bl_affinity bl_metric bl_drop; events to bl_flows. On any error the packet
+ * is dropped with a reason that is counted and reported; nothing is let through because something
+ * failed.
+ */
+#include "lib/common.h"
+#include "lib/conntrack.h"
+#include "lib/lb.h"
+#include "lib/nat.h"
+#include "lib/policy.h"
+#include "abi/config.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+const volatile struct bl_config bl_config = {
+	.timeout_s =
+		{
+#define X(name, number, timeout) [BL_CT_##name] = timeout,
+			BL_CT_STATES(X)
+#undef X
+		},
+};
+
+/* Where a service connection goes, while its first packets are handled. */
+struct translation {
+	struct nat_end svc;  /* what the client asked for */
+	struct bl_ct *front; /* its client -> service entry */
+	__u32 svc_id;	     /* 0: not a service */
+	__u32 backend;
+	bool hairpin;
+};
+
+static __always_inline int forward(struct __sk_buff *skb, __u32 ifindex)
+{
+	if (!ifindex)
+		return TC_ACT_OK;
+	/* Behind a bridge the frame was addressed to another station; the receiver's stack would
+	 * ignore it. */
+	if (unlikely(skb->pkt_type != 0 /* PACKET_HOST */))
+		bpf_skb_change_type(skb, 0);
+	return bpf_redirect_peer(ifindex, 0);
+}
+
+static __always_inline bool mac_matches(struct __sk_buff *skb, const __u8 *mac)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct ethhdr *eth = data;
+
+	if ((void *)(eth + 1) > end)
+		return false;
+	return *(__u32 *)eth->h_source == *(const __u32 *)mac &&
+	       *(__u16 *)(eth->h_source + 4) == *(const __u16 *)(mac + 4);
+}
+
+/* Counts and reports a dropped packet. `ct` gives what is known of the ends, NULL if nothing is. */
+static __noinline int drop(struct __sk_buff *skb, const struct bl_packet *p, const struct bl_ct *ct,
+			   __u32 reason_direction)
+{
+	__u32 reason = reason_direction & 0xff;
+	struct bl_flow_event *event;
+	struct bl_sock *record;
+
+	count_drop(reason);
+	event = emit_reserve();
+	if (!event)
+		return TC_ACT_SHOT;
+	if (ct) {
+		ct_event(event, ct, &p->key, BL_FLOW_dropped);
+		event->opened_ns = 0;
+	} else {
+		__builtin_memset(event, 0, sizeof(*event));
+		event->time_ns = bpf_ktime_get_ns();
+		event->key = p->key;
+		event->kind = BL_FLOW_dropped;
+	}
+	record = sock_of(skb);
+	if (record)
+		event->process[0] = record->process;
+	event->packets[0] = 1;
+	event->bytes[0] = p->bytes;
+	event->packets[1] = event->bytes[1] = 0;
+	event->tcp_flags[0] = p->tcp_flags;
+	event->tcp_flags[1] = 0;
+	event->reason = reason;
+	event->direction = reason_direction >> 8;
+	event->ifindex = skb->ifindex;
+	event->icmp_type = p->icmp_type;
+	event->icmp_code = p->icmp_code;
+	emit_submit(event);
+	return TC_ACT_SHOT;
+}
+
+/* Fills what is known of one end of `ct` from its address; returns the endpoint's flags. */
+static __noinline __u32 identify(struct bl_ct *ct, const union bl_addr *addr, int end)
+{
+	struct bl_endpoint *ep = endpoint_lookup(addr);
+	__u32 i = end & 1;
+
+	if (!ep) {
+		ct->identity[i] = ipcache_identity(addr);
+		ct->endpoint[i] = 0;
+		ct->ifindex[i] = 0;
+		return 0;
+	}
+	ct->identity[i] = ep->identity;
+	ct->endpoint[i] = ep->id;
+	ct->ifindex[i] = ep->ifindex;
+	__builtin_memcpy(ct->mac[i], ep->mac, 6);
+	return ep->flags;
+}
+
+/*
+ * Judges the connection of `ct` whose client sends `key`. Fills identities, interfaces and rules.
+ * 0, or reason | direction << 8.
+ */
+static __noinline int judge(struct bl_ct *ct, const struct bl_flow_key *key)
+{
+	__be16 port = proto_has_ports(key->proto) ? key->dport : 0;
+	__u32 client, server, rule = BL_FLOW_NO_RULE;
+	int reason;
+
+	client = identify(ct, &key->src, CT_CLIENT);
+	server = identify(ct, &key->dst, CT_SERVER);
+	ct->rule[BL_DIR_EGRESS] = ct->rule[BL_DIR_INGRESS] = BL_FLOW_NO_RULE;
+	if (ct->flags & BL_CT_FROM_HOST)
+		ct->identity[CT_CLIENT] = BL_ID_host;
+	if (addr_equal(&key->src, &key->dst))
+		return 0;
+	if (client & BL_EP_EGRESS && !(ct->flags & BL_CT_FROM_HOST)) {
+		reason = policy_check(ct->identity[CT_CLIENT], ct->identity[CT_SERVER],
+				      BL_DIR_EGRESS << 8 | key->proto, port, &rule);
+		ct->rule[BL_DIR_EGRESS] = rule;
+		if (reason)
+			return reason | BL_DIR_EGRESS << 8;
+	}
+	if (server & BL_EP_INGRESS && !(client & BL_EP_HOST) && !(ct->flags & BL_CT_FROM_HOST)) {
+		reason = policy_check(ct->identity[CT_SERVER], ct->identity[CT_CLIENT],
+				      BL_DIR_INGRESS << 8 | key->proto, port, &rule);
+		ct->rule[BL_DIR_INGRESS] = rule;
+		if (reason)
+			return reason | BL_DIR_INGRESS << 8;
+	}
+	return 0;
+}
+
+static __always_inline void client_key(const struct bl_packet *p, int dir, struct bl_flow_key *key)
+{
+	*key = p->key;
+	if (dir == CT_SERVER) {
+		key->src = p->key.dst;
+		key->dst = p->key.src;
+		key->sport = p->key.dport;
+		key->dport = p->key.sport;
+	}
+}
+
+/*
+ * An established connection met a newer epoch (or was revoked): judge it again. 0, or reason |
+ * direction << 8. An end that was reached through the host's stack stays so: its addresses may be
+ * translated there.
+ */
+static __noinline int judge_again(struct __sk_buff *skb, struct bl_ct *ct,
+				  const struct bl_packet *p, int dir, __u32 epoch)
+{
+	bool client_by_host = !ct->ifindex[CT_CLIENT];
+	struct bl_flow_key key;
+	int verdict;
+
+	if (ct->flags & BL_CT_HAIRPIN) {
+		ct->epoch = epoch;
+		return 0;
+	}
+	if (ct->flags & BL_CT_REVOKED && ct->epoch == epoch)
+		return BL_DROP_POLICY_DENIED | (ct->rule[BL_DIR_EGRESS] ? 0 : BL_DIR_INGRESS << 8);
+	client_key(p, dir, &key);
+	verdict = judge(ct, &key);
+	if (client_by_host && dir == CT_SERVER)
+		ct->ifindex[CT_CLIENT] = 0;
+	ct->epoch = epoch;
+	if (!verdict) {
+		ct->flags &= ~BL_CT_REVOKED;
+		return 0;
+	}
+	if (!(ct->flags & BL_CT_REVOKED)) {
+		struct bl_flow_event *event = emit_reserve();
+
+		ct->flags |= BL_CT_REVOKED;
+		if (event) {
+			ct_event(event, ct, &key, BL_FLOW_revoked);
+			event->reason = verdict & 0xff;
+			event->direction = verdict >> 8;
+			event->ifindex = skb->ifindex;
+			emit_submit(event);
+		}
+	}
+	return verdict;
+}
+
+/* Hands the packet to the host's firewall, which answers with a TCP reset or an ICMP unreachable.
+ */
+static __noinline int refuse(struct __sk_buff *skb, const struct bl_packet *p)
+{
+	count(BL_METRIC_svc_no_backend);
+	drop(skb, p, NULL, BL_DROP_SERVICE_BACKEND_NOT_FOUND);
+	skb->mark = BL_MARK_REFUSE;
+	return TC_ACT_OK;
+}
+
+/*
+ * Finds the backend of a packet to a service address and rewrites the packet. `front` is the entry
+ * that client -> service already has, or NULL. 0 (t->svc_id tells whether it was a service), a drop
+ * reason, or -1: refuse.
+ */
+static __noinline int translate(struct __sk_buff *skb, struct bl_packet *p, struct bl_ct *front,
+				struct translation *t)
+{
+	struct bl_svc *svc = lb_service(&p->key.dst, p->key.dport, p->key.proto);
+	struct bl_backend *backend = NULL;
+	struct nat_end to;
+	int reason;
+
+	t->svc_id = 0;
+	t->front = front;
+	if (svc && svc->flags & BL_SVC_MOVED) {
+		struct bl_sock *record = sock_of(skb);
+
+		if (!record || record->svc_id != svc->id)
+			svc = NULL;
+	}
+	if (!svc && !front)
+		return 0;
+	t->svc.addr = p->key.dst;
+	t->svc.port = p->key.dport;
+	if (front) {
+		t->backend = front->backend;
+		t->svc_id = front->svc_id;
+		backend = lb_backend(t->backend);
+		/* A TCP connection cannot change its backend. */
+		if (!backend && p->key.proto == IPPROTO_TCP &&
+		    (p->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+			return -1;
+		if (!backend)
+			t->front = NULL;
+	}
+	if (!backend) {
+		struct bl_ct *ct;
+
+		if (!svc)
+			return -1;
+		backend = lb_select(svc, &p->key.src, &t->backend);
+		if (!backend)
+			return -1;
+		t->svc_id = svc->id;
+		ct = ct_new();
+		if (!ct)
+			return BL_DROP_CT_MAP_INSERTION_FAILED;
+		ct->flags = BL_CT_FRONTEND;
+		if (addr_equal(&backend->addr, &p->key.src))
+			ct->flags |= BL_CT_HAIRPIN;
+		ct->svc_addr = backend->addr;
+		ct->svc_port = backend->port;
+		ct->svc_id = t->svc_id;
+		ct->backend = t->backend;
+		ct->state = ct_first_state(p->key.proto);
+		ct->seen_ns = clock_coarse_ns();
+		reason = ct_insert(&p->key, ct, BPF_ANY);
+		if (reason)
+			return reason;
+		count(BL_METRIC_svc_translated_packet);
+	} else {
+		front->seen_ns = clock_coarse_ns();
+	}
+	t->hairpin = addr_equal(&backend->addr, &p->key.src);
+	to.addr = backend->addr;
+	to.port = backend->port;
+	reason = nat_rewrite(skb, p, &to, NAT_DESTINATION);
+	if (!reason && t->hairpin) {
+		/* The workload would take a packet from its own address for a stray one. */
+		if (p->flags & PKT_V4)
+			to.addr = *(const union bl_addr *)&bl_config.gateway4;
+		else
+			to.addr = *(const union bl_addr *)&bl_config.gateway6;
+		to.port = p->key.sport;
+		reason = nat_rewrite(skb, p, &to, NAT_SOURCE);
+	}
+	return reason;
+}
+
+/* Puts the service's address back as the source of an answer. */
+static __noinline int translate_answer(struct __sk_buff *skb, struct bl_packet *p, struct bl_ct *ct)
+{
+	struct nat_end to = {.addr = ct->svc_addr, .port = ct->svc_port};
+	union bl_addr own = p->key.src;
+	int reason;
+
+	reason = nat_rewrite(skb, p, &to, NAT_SOURCE);
+	if (!reason && ct->flags & BL_CT_HAIRPIN) {
+		to.addr = own;
+		to.port = p->key.dport;
+		reason = nat_rewrite(skb, p, &to, NAT_DESTINATION);
+	}
+	return reason;
+}
+
+/*
+ * An ICMP error passes when the packet it quotes belongs to a known connection that its receiver
+ * takes part in. It goes where that packet came from.
+ */
+static __noinline int related(struct __sk_buff *skb, struct bl_packet *p, bool from_pod)
+{
+	struct bl_packet inner;
+	struct bl_ct *ct;
+	__u32 ifindex;
+	int dir, reason;
+
+	reason = parse_quoted(skb, p->inner_off, p->flags & PKT_V4, &inner);
+	if (reason)
+		return drop(skb, p, NULL, reason);
+	ct = ct_lookup(&inner.key, &dir);
+	if (!ct || ct->flags & (BL_CT_REVOKED | BL_CT_FRONTEND | BL_CT_HAIRPIN) ||
+	    !addr_equal(&p->key.dst, &inner.key.src))
+		return drop(skb, p, NULL, BL_DROP_UNRELATED_ICMP);
+	ifindex = dir == CT_CLIENT ? ct->ifindex[CT_CLIENT] : ct->ifindex[CT_SERVER];
+	if (!from_pod && ifindex != skb->ifindex)
+		return drop(skb, p, NULL, BL_DROP_UNRELATED_ICMP);
+	if (ct->flags & BL_CT_NAT && dir == CT_CLIENT) {
+		struct nat_end to = {.addr = ct->svc_addr, .port = ct->svc_port};
+
+		reason = nat_rewrite_quoted(skb, p, &inner, &to);
+		if (reason)
+			return drop(skb, p, NULL, reason);
+	}
+	return from_pod ? forward(skb, ifindex) : TC_ACT_OK;
+}
+
+/* A connection that is not known yet. 0 and it is stored and reported, or the packet was dropped (<
+ * 0). */
+static __noinline struct bl_ct *open_connection(struct __sk_buff *skb, struct bl_packet *p,
+						const struct translation *t, bool from_pod)
+{
+	struct bl_ct *ct = ct_new(), *stored;
+	struct bl_sock *record;
+	int verdict, dir;
+
+	if (!ct) {
+		drop(skb, p, NULL, BL_DROP_CT_MAP_INSERTION_FAILED);
+		return NULL;
+	}
+	if (!from_pod && !skb->ingress_ifindex)
+		ct->flags |= BL_CT_FROM_HOST;
+	record = sock_of(skb);
+	if (record) {
+		ct->process[CT_CLIENT] = record->process;
+		ct->svc_addr = record->svc_addr;
+		ct->svc_port = record->svc_port;
+		ct->svc_id = record->svc_id;
+		ct->backend = record->backend;
+	}
+	if (t && t->svc_id) {
+		ct->flags |= BL_CT_NAT;
+		ct->svc_addr = t->svc.addr;
+		ct->svc_port = t->svc.port;
+		ct->svc_id = t->svc_id;
+		ct->backend = t->backend;
+	}
+	if (t && t->hairpin) {
+		ct->flags |= BL_CT_HAIRPIN;
+		identify(ct, &p->key.dst, CT_CLIENT);
+		identify(ct, &p->key.dst, CT_SERVER);
+		verdict = 0;
+	} else {
+		verdict = judge(ct, &p->key);
+	}
+	if (verdict) {
+		drop(skb, p, ct, verdict);
+		return NULL;
+	}
+	if (!from_pod)
+		ct->ifindex[CT_CLIENT] = 0;
+	ct->epoch = ct_epoch();
+	ct->state = ct_first_state(p->key.proto);
+	ct->opened_ns = bpf_ktime_get_ns();
+	ct->seen_ns = ct->opened_ns;
+	ct->packets[CT_CLIENT] = 1;
+	ct->bytes[CT_CLIENT] = p->bytes;
+	ct->tcp_flags[CT_CLIENT] = p->tcp_flags;
+	if (p->key.proto == IPPROTO_TCP && p->tcp_flags & TCP_RST)
+		ct->state = BL_CT_closing;
+	verdict = ct_insert(&p->key, ct, BPF_ANY);
+	if (verdict) {
+		drop(skb, p, ct, verdict);
+		return NULL;
+	}
+	ct_report(skb, ct, p, BL_FLOW_opened << 1 | CT_CLIENT);
+	stored = ct_lookup(&p->key, &dir);
+	return stored ? stored : ct;
+}
+
+static __always_inline bool entry_is_other_service(const struct bl_ct *ct,
+						   const struct translation *t)
+{
+	if (!t->svc_id)
+		return ct->flags & BL_CT_NAT;
+	return !(ct->flags & BL_CT_NAT) || ct->svc_port != t->svc.port ||
+	       !addr_equal(&ct->svc_addr, &t->svc.addr);
+}
+
+/* Everything that is not a plain packet of a known, settled connection. */
+static __noinline int from_pod_slow(struct __sk_buff *skb, struct bl_packet *p)
+{
+	struct bl_endpoint *src = endpoint_lookup(&p->key.src);
+	struct translation t = {};
+	struct bl_ct *ct;
+	__u32 epoch = ct_epoch();
+	int dir = CT_CLIENT, verdict;
+
+	if (!src || src->ifindex != skb->ifindex)
+		return drop(skb, p, NULL, BL_DROP_INVALID_SOURCE_IP);
+	if (!mac_matches(skb, src->mac))
+		return drop(skb, p, NULL, BL_DROP_INVALID_SOURCE_MAC);
+	if (p->flags & PKT_ICMP_ERROR)
+		return related(skb, p, true);
+
+	ct = ct_lookup(&p->key, &dir);
+	if (proto_has_ports(p->key.proto) &&
+	    (!ct || (dir == CT_CLIENT && (ct->flags & BL_CT_FRONTEND || ct->epoch != epoch)))) {
+		struct bl_ct *front = ct && ct->flags & BL_CT_FRONTEND ? ct : NULL;
+
+		verdict = translate(skb, p, front, &t);
+		if (verdict < 0)
+			return refuse(skb, p);
+		if (verdict)
+			return drop(skb, p, NULL, verdict);
+		if (t.svc_id)
+			ct = ct_lookup(&p->key, &dir);
+	}
+	if (ct && ct->flags & BL_CT_FRONTEND)
+		return drop(skb, p, NULL, BL_DROP_SERVICE_TUPLE);
+	if (ct && dir == CT_CLIENT && entry_is_other_service(ct, &t)) {
+		/* The same two ends already talk by another name: answers could not be told apart.
+		 */
+		if (ct->state != BL_CT_closing)
+			return drop(skb, p, ct, BL_DROP_SERVICE_TUPLE);
+		ct = NULL;
+	}
+	if (!ct || ct_reopens(ct, p)) {
+		ct = open_connection(skb, p, &t, true);
+		if (!ct)
+			return TC_ACT_SHOT;
+	} else {
+		bool moved = dir == CT_CLIENT ? ct->ifindex[CT_CLIENT] != skb->ifindex
+					      : ct->ifindex[CT_SERVER] != skb->ifindex;
+
+		if (ct->epoch != epoch || moved || ct->flags & BL_CT_REVOKED) {
+			verdict = judge_again(skb, ct, p, dir, epoch);
+			if (verdict)
+				return drop(skb, p, ct, verdict);
+		}
+		ct_accept(skb, ct, p, dir);
+		if (t.front)
+			t.front->state = ct->state;
+	}
+	if (dir == CT_SERVER && ct->flags & BL_CT_NAT) {
+		verdict = translate_answer(skb, p, ct);
+		if (verdict)
+			return drop(skb, p, ct, verdict);
+	}
+	return forward(skb, dir == CT_CLIENT ? ct->ifindex[CT_SERVER] : ct->ifindex[CT_CLIENT]);
+}
+
+/* Known, judged in this epoch, untranslated: nothing is left but counting and delivery. */
+static __always_inline bool settled(const struct bl_ct *ct, const struct bl_packet *p)
+{
+	return ct->epoch == ct_epoch() &&
+	       !(ct->flags & (BL_CT_FRONTEND | BL_CT_NAT | BL_CT_REVOKED)) && !ct_reopens(ct, p);
+}
+
+SEC("tcx/ingress")
+int bl_from_pod(struct __sk_buff *skb)
+{
+	struct bl_packet p;
+	int dir = CT_CLIENT, reason = parse_packet(skb, &p);
+	struct bl_ct *ct;
+
+	if (unlikely(reason == PARSE_LINK))
+		return TC_ACT_OK;
+	if (unlikely(reason))
+		return drop(skb, &p, NULL, reason);
+	if (likely(!(p.flags & PKT_ICMP_ERROR))) {
+		ct = ct_lookup(&p.key, &dir);
+		if (likely(ct && settled(ct, &p))) {
+			__u32 in, out;
+			const __u8 *mac;
+
+			if (dir == CT_CLIENT) {
+				in = ct->ifindex[CT_CLIENT];
+				out = ct->ifindex[CT_SERVER];
+				mac = ct->mac[CT_CLIENT];
+			} else {
+				in = ct->ifindex[CT_SERVER];
+				out = ct->ifindex[CT_CLIENT];
+				mac = ct->mac[CT_SERVER];
+			}
+			if (likely(in == skb->ifindex && mac_matches(skb, mac))) {
+				ct_accept(skb, ct, &p, dir);
+				return forward(skb, out);
+			}
+		}
+	}
+	return from_pod_slow(skb, &p);
+}
+
+static __noinline int to_pod_slow(struct __sk_buff *skb, struct bl_packet *p)
+{
+	struct bl_endpoint *dst = endpoint_lookup(&p->key.dst), *src;
+	struct bl_ct *ct;
+	__u32 epoch = ct_epoch();
+	int dir = CT_CLIENT, verdict;
+
+	if (!dst || dst->ifindex != skb->ifindex)
+		return drop(skb, p, NULL, BL_DROP_UNKNOWN_ENDPOINT);
+	if (p->flags & PKT_ICMP_ERROR)
+		return related(skb, p, false);
+	if (skb->ingress_ifindex) {
+		/* From outside nobody may speak for a workload of this machine. */
+		src = endpoint_lookup(&p->key.src);
+		if (src && (src->flags & BL_EP_HOST || src->ifindex != skb->ingress_ifindex))
+			return drop(skb, p, NULL, BL_DROP_INVALID_SOURCE_IP);
+	}
+	ct = ct_lookup(&p->key, &dir);
+	if (ct && ct->flags & BL_CT_FRONTEND)
+		return drop(skb, p, NULL, BL_DROP_SERVICE_TUPLE);
+	if (!ct || ct_reopens(ct, p))
+		return open_connection(skb, p, NULL, false) ? TC_ACT_OK : TC_ACT_SHOT;
+	if (ct->epoch != epoch || ct->flags & BL_CT_REVOKED) {
+		verdict = judge_again(skb, ct, p, dir, epoch);
+		if (verdict)
+			return drop(skb, p, ct, verdict);
+		if (dir == CT_CLIENT)
+			ct->ifindex[CT_CLIENT] = 0;
+	}
+	ct_accept(skb, ct, p, dir);
+	if (dir == CT_SERVER && ct->flags & BL_CT_NAT) {
+		verdict = translate_answer(skb, p, ct);
+		if (verdict)
+			return drop(skb, p, ct, verdict);
+	}
+	return TC_ACT_OK;
+}
+
+SEC("tcx/egress")
+int bl_to_pod(struct __sk_buff *skb)
+{
+	struct bl_packet p;
+	int dir = CT_CLIENT, reason = parse_packet(skb, &p);
+	struct bl_ct *ct;
+
+	if (unlikely(reason == PARSE_LINK))
+		return TC_ACT_OK;
+	if (unlikely(reason))
+		return drop(skb, &p, NULL, reason);
+	if (likely(!(p.flags & PKT_ICMP_ERROR))) {
+		ct = ct_lookup(&p.key, &dir);
+		if (likely(ct && settled(ct, &p))) {
+			__u32 from, to;
+
+			if (dir == CT_CLIENT) {
+				from = ct->ifindex[CT_CLIENT];
+				to = ct->ifindex[CT_SERVER];
+			} else {
+				from = ct->ifindex[CT_SERVER];
+				to = ct->ifindex[CT_CLIENT];
+			}
+			if (likely(!from && to == skb->ifindex)) {
+				ct_accept(skb, ct, &p, dir);
+				return TC_ACT_OK;
+			}
+		}
+	}
+	return to_pod_slow(skb, &p);
+}
+
+static long sweep_entry(struct bpf_map *map, struct bl_flow_key *key, struct bl_ct *ct,
+			struct bl_sweep *sweep)
+{
+	__u32 state = ct->state, timeout;
+	struct bl_flow_event *event;
+	struct bl_flow_key client;
+
+	sweep->seen++;
+	if (state >= BL_CT_STATE_MAX)
+		return 0;
+	timeout = bl_config.timeout_s[state];
+	if (sweep->pressure) {
+		if (state == BL_CT_closing)
+			timeout = 0;
+		else if (state != BL_CT_established && timeout > 5)
+			timeout = 5;
+	}
+	if (sweep->now_ns < ct->seen_ns || sweep->now_ns - ct->seen_ns < timeout * 1000000000ULL)
+		return 0;
+	if (!(ct->flags & (BL_CT_CLOSED | BL_CT_FRONTEND))) {
+		event = emit_reserve();
+		if (event) {
+			ct_client_key(key, ct, &client);
+			ct_event(event, ct, &client, BL_FLOW_closed);
+			event->hook = BL_AT_SWEEP;
+			emit_submit(event);
+		}
+	}
+	bpf_map_delete_elem(&bl_ct, key);
+	sweep->removed++;
+	count(BL_METRIC_ct_expired);
+	return 0;
+}
+
+SEC("syscall")
+int bl_ct_sweep(struct bl_sweep *sweep)
+{
+	struct bl_sweep local = *sweep;
+
+	bpf_for_each_map_elem(&bl_ct, sweep_entry, &local, 0);
+	sweep->seen = local.seen;
+	sweep->removed = local.removed;
+	return 0;
+}

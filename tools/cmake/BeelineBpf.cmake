@@ -38,14 +38,15 @@ function(beeline_bpf name source)
             -I${BPF_OUT} -I${CMAKE_SOURCE_DIR}/bpf -isystem ${LIBBPF_ROOT}/include
             -c ${input} -o ${object}.full
     COMMAND ${BPF_STRIP} -g ${object}.full -o ${object}
-    COMMAND ${BPFTOOL} gen skeleton ${object} name bl_${name} > ${BPF_OUT}/${name}.skel.h
+    COMMAND ${BPFTOOL} gen skeleton ${object} name ${name}_bpf > ${BPF_OUT}/${name}.skel.h
     DEPENDS ${input} ${BPF_OUT}/vmlinux.h
     DEPFILE ${object}.d
     COMMENT "BPF ${name}.bpf.o")
   add_custom_target(bpf_${name}_object DEPENDS ${object} ${BPF_OUT}/${name}.skel.h)
   add_library(bpf_${name} INTERFACE)
   add_dependencies(bpf_${name} bpf_${name}_object)
-  target_include_directories(bpf_${name} INTERFACE ${BPF_OUT} ${CMAKE_BINARY_DIR}/farm/abi)
+  target_include_directories(bpf_${name} SYSTEM INTERFACE ${BPF_OUT})
+  target_include_directories(bpf_${name} INTERFACE ${CMAKE_BINARY_DIR}/farm/abi)
   target_link_libraries(bpf_${name} INTERFACE beeline_libbpf)
   set_property(GLOBAL APPEND PROPERTY BEELINE_BPF_OBJECTS ${name})
 endfunction()

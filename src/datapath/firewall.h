@@ -1,0 +1,24 @@
+// What is left to the host's firewall (table inet beeline of the node's network namespace):
+// masquerading what leaves the node, and refusing packets that the datapath marked, with a TCP
+// reset or an ICMP unreachable.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+#include "net/address.h"
+
+namespace beeline::datapath {
+
+struct FirewallOptions {
+    std::optional<net::Prefix> range4; // workloads' ranges
+    std::optional<net::Prefix> range6;
+    bool masquerade = true;
+};
+
+// Replaces the table in one transaction. Acts in the current network namespace.
+Result<> install_firewall(const FirewallOptions& options);
+Result<> remove_firewall();
+
+} // namespace beeline::datapath

@@ -1,0 +1,305 @@
+#include "datapath/kernel.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <cstring>
+#include <ctime>
+#include <filesystem>
+#include <optional>
+#include <set>
+
+#include "abi/config.h"
+#include "abi/drop.h"
+#include "base/log.h"
+#include "ebpf/link.h"
+#include "pod.skel.h"
+#include "sock.skel.h"
+
+namespace beeline::datapath {
+namespace {
+
+namespace fs = std::filesystem;
+using ebpf::Hook;
+
+struct CgroupHook {
+    const char* program;
+    Hook hook;
+};
+constexpr std::array kCgroupHooks{
+    CgroupHook{"bl_connect4", Hook::cgroup_connect4},
+    CgroupHook{"bl_connect6", Hook::cgroup_connect6},
+    CgroupHook{"bl_sendmsg4", Hook::cgroup_sendmsg4},
+    CgroupHook{"bl_sendmsg6", Hook::cgroup_sendmsg6},
+    CgroupHook{"bl_recvmsg4", Hook::cgroup_recvmsg4},
+    CgroupHook{"bl_recvmsg6", Hook::cgroup_recvmsg6},
+    CgroupHook{"bl_getpeer4", Hook::cgroup_getpeername4},
+    CgroupHook{"bl_getpeer6", Hook::cgroup_getpeername6},
+    CgroupHook{"bl_post_bind4", Hook::cgroup_post_bind4},
+    CgroupHook{"bl_post_bind6", Hook::cgroup_post_bind6},
+    CgroupHook{"bl_sock_create", Hook::cgroup_sock_create},
+};
+
+std::span<const std::byte> bytes(const void* data, std::size_t size) {
+    return {static_cast<const std::byte*>(data), size};
+}
+
+bl_addr to_addr(const net::Ip& ip) {
+    bl_addr addr{};
+    std::memcpy(addr.byte, ip.bytes.data(), sizeof addr.byte);
+    return addr;
+}
+
+Result<bl_config> make_config(const KernelOptions& options) {
+    bl_config config{};
+    config.gateway4 = to_addr(options.gateway4);
+    config.gateway6 = to_addr(options.gateway6);
+#define X(name, number, timeout) config.timeout_s[BL_CT_##name] = timeout;
+    BL_CT_STATES(X)
+#undef X
+    for (const auto& [state, seconds] : options.ct_timeouts_s) {
+        bool known = false;
+#define X(name, number, timeout)                                                                   \
+    if (state == #name) {                                                                          \
+        config.timeout_s[BL_CT_##name] = seconds;                                                  \
+        known = true;                                                                              \
+    }
+        BL_CT_STATES(X)
+#undef X
+        if (!known)
+            return fail(Code::invalid, "conntrack.timeouts: no state is called '{}'", state);
+    }
+    return config;
+}
+
+Result<> make_directory(const std::string& path) {
+    std::error_code error;
+    fs::create_directories(path, error);
+    if (error) return fail_errno(error.value(), "cannot create " + path);
+    return {};
+}
+
+template <typename K, typename V>
+Result<> read_table(int fd, Table<K, V>& table) {
+    const auto map = TRY((ebpf::Map<K, V>::of(fd)));
+    return map.for_each([&](const K& key, const V& value) { table.emplace(key, value); });
+}
+
+template <typename K, typename V>
+Result<> upsert(int fd, const Table<K, V>& from, const Table<K, V>& to) {
+    std::vector<K> keys;
+    std::vector<V> values;
+    for (const auto& [key, value] : to) {
+        const auto old = from.find(key);
+        if (old != from.end() && BytesEqual{}(old->second, value)) continue;
+        keys.push_back(key);
+        values.push_back(value);
+    }
+    return TRY((ebpf::Map<K, V>::of(fd))).update_many(keys, values);
+}
+
+template <typename K, typename V>
+Result<> erase(int fd, const Table<K, V>& from, const Table<K, V>& to) {
+    const auto map = TRY((ebpf::Map<K, V>::of(fd)));
+    for (const auto& [key, value] : from) {
+        if (!to.contains(key)) TRY(map.erase(key));
+    }
+    return {};
+}
+
+} // namespace
+
+struct Kernel::State {
+    KernelOptions options;
+    std::optional<ebpf::Object> pod;
+    std::optional<ebpf::Object> sock;
+    bool tcx = true;
+
+    [[nodiscard]] std::string links() const { return options.pins + "/links"; }
+    [[nodiscard]] std::string link(std::uint32_t ifindex, const char* where) const {
+        return fmt::format("{}/{}_{}", links(), where, ifindex);
+    }
+};
+
+Kernel::Kernel(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+Kernel::~Kernel() = default;
+
+Result<std::unique_ptr<Kernel>> Kernel::load(const KernelOptions& options) {
+    auto state = std::make_unique<State>();
+    state->options = options;
+    const std::string maps = options.pins + "/maps";
+    TRY(make_directory(maps));
+    TRY(make_directory(state->links()));
+
+    std::size_t size = 0;
+    const void* elf = pod_bpf__elf_bytes(&size);
+    state->pod = TRY(ebpf::Object::open("pod", bytes(elf, size)));
+    elf = sock_bpf__elf_bytes(&size);
+    state->sock = TRY(ebpf::Object::open("sock", bytes(elf, size)));
+
+    const bl_config config = TRY(make_config(options));
+    TRY(state->pod->set_rodata(bytes(&config, sizeof config)));
+    TRY(state->pod->set_max_entries("bl_ct", options.ct_entries));
+    for (auto* object : {&*state->pod, &*state->sock}) {
+        TRY(object->set_max_entries("bl_flows", options.ring_bytes));
+        TRY(object->pin_maps(maps));
+        TRY(object->load());
+    }
+
+    if (!options.cgroup.empty()) {
+        const Fd cgroup(open(options.cgroup.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        if (!cgroup) return fail_errno(errno, "cannot open cgroup " + options.cgroup);
+        for (const auto& hook : kCgroupHooks) {
+            TRY(ebpf::attach_pinned(TRY(state->sock->program(hook.program)), hook.hook,
+                                    cgroup.get(),
+                                    fmt::format("{}/{}", state->links(), hook.program)));
+        }
+    }
+    state->tcx = options.attachment != Attachment::clsact;
+    return std::unique_ptr<Kernel>(new Kernel(std::move(state)));
+}
+
+Result<Tables> Kernel::read() const {
+    Tables tables;
+    TRY(read_table(TRY(map("bl_endpoint")), tables.endpoints));
+    TRY(read_table(TRY(map("bl_ipcache")), tables.ipcache));
+    TRY(read_table(TRY(map("bl_identity")), tables.identities));
+    TRY(read_table(TRY(map("bl_policy")), tables.policy));
+    TRY(read_table(TRY(map("bl_svc")), tables.services));
+    TRY(read_table(TRY(map("bl_slot")), tables.slots));
+    TRY(read_table(TRY(map("bl_backend")), tables.backends));
+    return tables;
+}
+
+Result<> Kernel::write_steps(const Tables& from, const Tables& to) {
+    TRY(upsert(TRY(map("bl_identity")), from.identities, to.identities));
+    TRY(upsert(TRY(map("bl_backend")), from.backends, to.backends));
+    TRY(upsert(TRY(map("bl_slot")), from.slots, to.slots));
+    TRY(upsert(TRY(map("bl_policy")), from.policy, to.policy));
+    TRY(upsert(TRY(map("bl_svc")), from.services, to.services));
+    TRY(upsert(TRY(map("bl_ipcache")), from.ipcache, to.ipcache));
+    TRY(upsert(TRY(map("bl_endpoint")), from.endpoints, to.endpoints));
+    TRY(erase(TRY(map("bl_endpoint")), from.endpoints, to.endpoints));
+    TRY(erase(TRY(map("bl_ipcache")), from.ipcache, to.ipcache));
+    TRY(erase(TRY(map("bl_svc")), from.services, to.services));
+    TRY(erase(TRY(map("bl_policy")), from.policy, to.policy));
+    TRY(erase(TRY(map("bl_slot")), from.slots, to.slots));
+    TRY(erase(TRY(map("bl_backend")), from.backends, to.backends));
+    TRY(erase(TRY(map("bl_identity")), from.identities, to.identities));
+    return {};
+}
+
+Result<> Kernel::write(const Tables& from, const Tables& to) {
+    if (const auto done = write_steps(from, to); !done) {
+        if (const auto back = write_steps(to, from); !back) {
+            log_error("the previous state could not be restored in full",
+                      kv("error", back.error().message));
+        }
+        (void)bump_epoch();
+        return Failure(done.error());
+    }
+    return bump_epoch();
+}
+
+Result<> Kernel::bump_epoch() {
+    const auto map = TRY((ebpf::Map<std::uint32_t, bl_state>::of(TRY(this->map("bl_state")))));
+    bl_state state = TRY(map.lookup(0)).value_or(bl_state{});
+    ++state.epoch;
+    return map.update(0, state);
+}
+
+Result<> Kernel::attach(const model::Workload& workload) {
+    const int from_pod = TRY(state_->pod->program("bl_from_pod"));
+    const int to_pod = TRY(state_->pod->program("bl_to_pod"));
+    const int ifindex = static_cast<int>(workload.ifindex);
+    if (state_->tcx) {
+        auto done = ebpf::attach_pinned(from_pod, Hook::tcx_ingress, ifindex,
+                                        state_->link(workload.ifindex, "from_pod"));
+        if (done) {
+            return ebpf::attach_pinned(to_pod, Hook::tcx_egress, ifindex,
+                                       state_->link(workload.ifindex, "to_pod"));
+        }
+        if (state_->options.attachment == Attachment::tcx || done.error().number != EINVAL)
+            return done;
+        log_warn("this kernel has no tcx: programs are attached by clsact");
+        state_->tcx = false;
+    }
+    TRY(ebpf::attach_clsact(from_pod, Hook::tcx_ingress, ifindex));
+    return ebpf::attach_clsact(to_pod, Hook::tcx_egress, ifindex);
+}
+
+void Kernel::detach(const model::Workload& workload) {
+    std::error_code ignored;
+    fs::remove(state_->link(workload.ifindex, "from_pod"), ignored);
+    fs::remove(state_->link(workload.ifindex, "to_pod"), ignored);
+}
+
+void Kernel::detach_all_but(const std::vector<model::Workload>& workloads) {
+    std::set<std::string> kept;
+    for (const auto& workload : workloads) {
+        kept.insert(state_->link(workload.ifindex, "from_pod"));
+        kept.insert(state_->link(workload.ifindex, "to_pod"));
+    }
+    for (const auto& hook : kCgroupHooks)
+        kept.insert(fmt::format("{}/{}", state_->links(), hook.program));
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(state_->links(), error)) {
+        if (!kept.contains(entry.path().string())) fs::remove(entry.path(), error);
+    }
+}
+
+Result<SweepResult> Kernel::sweep(bool pressure) {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    bl_sweep sweep{};
+    sweep.now_ns = static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
+                   static_cast<std::uint64_t>(now.tv_nsec);
+    sweep.pressure = pressure ? 1 : 0;
+    TRY(ebpf::run_program(TRY(state_->pod->program("bl_ct_sweep")),
+                          {reinterpret_cast<std::byte*>(&sweep), sizeof sweep}));
+    return SweepResult{sweep.seen, sweep.removed};
+}
+
+int Kernel::flow_ring() const { return state_->pod->map("bl_flows").value_or(-1); }
+
+Result<std::vector<std::uint64_t>> Kernel::metrics() const {
+    return ebpf::per_cpu_sums(TRY(map("bl_metric")));
+}
+
+Result<std::vector<std::uint64_t>> Kernel::drops() const {
+    return ebpf::per_cpu_sums(TRY(map("bl_drop")));
+}
+
+Result<std::vector<MapUse>> Kernel::maps() const {
+    std::vector<MapUse> uses;
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(state_->options.pins + "/maps", error)) {
+        const std::string name = entry.path().filename();
+        const auto fd = map(name);
+        if (!fd) continue;
+        uses.push_back({name, TRY(ebpf::map_info(*fd)), 0});
+    }
+    if (error) return fail_errno(error.value(), "cannot list " + state_->options.pins + "/maps");
+    return uses;
+}
+
+Result<int> Kernel::map(const std::string& name) const {
+    if (auto fd = state_->pod->map(name)) return fd;
+    if (auto fd = state_->sock->map(name)) return fd;
+    return fail(Code::not_found, "no map is called '{}': see 'beeline map list'", name);
+}
+
+Result<int> Kernel::program(const std::string& name) const {
+    if (auto fd = state_->pod->program(name)) return fd;
+    return state_->sock->program(name);
+}
+
+void Kernel::remove_pins(const std::string& pins) {
+    std::error_code error;
+    fs::remove_all(pins, error);
+    if (error) log_warn("pins remain", kv("path", pins), kv("error", error.message()));
+}
+
+} // namespace beeline::datapath

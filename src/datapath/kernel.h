@@ -1,0 +1,82 @@
+// The loaded datapath: programs, pinned maps, attachments. Control loop only.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "datapath/tables.h"
+#include "ebpf/map.h"
+#include "ebpf/object.h"
+#include "model/workload.h"
+
+namespace beeline::datapath {
+
+enum class Attachment { automatic, tcx, clsact };
+
+struct KernelOptions {
+    std::string pins;   // <bpffs>/beeline/NAME
+    std::string cgroup; // absolute path whose sockets are translated; empty: no socket hooks
+    net::Ip gateway4;   // source of hairpin connections
+    net::Ip gateway6;
+    std::uint32_t ct_entries = 524288;
+    std::uint32_t ring_bytes = 16 << 20; // power of two
+    Attachment attachment = Attachment::automatic;
+    std::map<std::string, std::uint32_t> ct_timeouts_s; // by state name, over the defaults
+};
+
+struct MapUse {
+    std::string name;
+    ebpf::MapInfo info;
+    std::uint64_t entries = 0;
+};
+
+struct SweepResult {
+    std::uint32_t seen = 0;
+    std::uint32_t removed = 0;
+};
+
+class Kernel {
+public:
+    // Loads and pins. Maps that are pinned already are taken over with their contents; the cgroup
+    // hooks are updated in place.
+    static Result<std::unique_ptr<Kernel>> load(const KernelOptions& options);
+    ~Kernel();
+
+    // What the maps hold, for the first comparison after a start.
+    [[nodiscard]] Result<Tables> read() const;
+    // Makes the maps equal `to`, given that they equal `from`: new entries first, then the switch,
+    // then removal, then the epoch. When a step fails the steps done are taken back and the error
+    // returned.
+    Result<> write(const Tables& from, const Tables& to);
+    // Every established connection is judged again on its next packet.
+    Result<> bump_epoch();
+
+    Result<> attach(const model::Workload& workload);
+    void detach(const model::Workload& workload);
+    // Removes attachments of interfaces that no workload has any more.
+    void detach_all_but(const std::vector<model::Workload>& workloads);
+
+    Result<SweepResult> sweep(bool pressure);
+
+    [[nodiscard]] int flow_ring() const;
+    [[nodiscard]] Result<std::vector<std::uint64_t>> metrics() const; // by enum bl_metric
+    [[nodiscard]] Result<std::vector<std::uint64_t>> drops() const;   // by enum bl_drop_reason
+    [[nodiscard]] Result<std::vector<MapUse>> maps() const;
+    // Descriptor of a map by name, for dumps and tests.
+    [[nodiscard]] Result<int> map(const std::string& name) const;
+    [[nodiscard]] Result<int> program(const std::string& name) const;
+
+    // Removes every pin of an instance; attachments end with their links.
+    static void remove_pins(const std::string& pins);
+
+private:
+    struct State;
+    explicit Kernel(std::unique_ptr<State> state);
+    Result<> write_steps(const Tables& from, const Tables& to);
+    std::unique_ptr<State> state_;
+};
+
+} // namespace beeline::datapath

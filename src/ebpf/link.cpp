@@ -1,0 +1,83 @@
+#include "ebpf/link.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace beeline::ebpf {
+namespace {
+
+bpf_attach_type attach_type(Hook hook) {
+    switch (hook) {
+    case Hook::tcx_ingress: return BPF_TCX_INGRESS;
+    case Hook::tcx_egress: return BPF_TCX_EGRESS;
+    case Hook::cgroup_connect4: return BPF_CGROUP_INET4_CONNECT;
+    case Hook::cgroup_connect6: return BPF_CGROUP_INET6_CONNECT;
+    case Hook::cgroup_sendmsg4: return BPF_CGROUP_UDP4_SENDMSG;
+    case Hook::cgroup_sendmsg6: return BPF_CGROUP_UDP6_SENDMSG;
+    case Hook::cgroup_recvmsg4: return BPF_CGROUP_UDP4_RECVMSG;
+    case Hook::cgroup_recvmsg6: return BPF_CGROUP_UDP6_RECVMSG;
+    case Hook::cgroup_getpeername4: return BPF_CGROUP_INET4_GETPEERNAME;
+    case Hook::cgroup_getpeername6: return BPF_CGROUP_INET6_GETPEERNAME;
+    case Hook::cgroup_post_bind4: return BPF_CGROUP_INET4_POST_BIND;
+    case Hook::cgroup_post_bind6: return BPF_CGROUP_INET6_POST_BIND;
+    case Hook::cgroup_sock_create: return BPF_CGROUP_INET_SOCK_CREATE;
+    }
+    return BPF_TCX_INGRESS;
+}
+
+bool is_tcx(Hook hook) { return hook == Hook::tcx_ingress || hook == Hook::tcx_egress; }
+
+// Is the pinned link attached to this very target? A link whose device or cgroup went away stays
+// pinned, dead.
+bool alive(int link, Hook hook, int target) {
+    bpf_link_info info{};
+    std::uint32_t size = sizeof info;
+    if (bpf_link_get_info_by_fd(link, &info, &size) != 0) return false;
+    if (is_tcx(hook)) return info.tcx.ifindex == static_cast<std::uint32_t>(target);
+    struct stat status{};
+    return fstat(target, &status) == 0 && info.cgroup.cgroup_id == status.st_ino;
+}
+
+} // namespace
+
+Result<> attach_pinned(int program, Hook hook, int target, const std::string& pin) {
+    const Fd old(bpf_obj_get(pin.c_str()));
+    if (old) {
+        if (alive(old.get(), hook, target) && bpf_link_update(old.get(), program, nullptr) == 0)
+            return {};
+        if (unlink(pin.c_str()) != 0)
+            return fail_errno(errno, "cannot remove the dead link " + pin);
+    }
+    bpf_link_create_opts options{};
+    options.sz = sizeof options;
+    const Fd link(bpf_link_create(program, target, attach_type(hook), &options));
+    if (!link) return fail_errno(errno, "cannot attach " + pin);
+    if (const int error = bpf_obj_pin(link.get(), pin.c_str()); error != 0) {
+        return fail_errno(-error, "cannot pin " + pin);
+    }
+    return {};
+}
+
+Result<> attach_clsact(int program, Hook hook, int ifindex) {
+    bpf_tc_hook where{};
+    where.sz = sizeof where;
+    where.ifindex = ifindex;
+    where.attach_point = hook == Hook::tcx_ingress ? BPF_TC_INGRESS : BPF_TC_EGRESS;
+    if (const int error = bpf_tc_hook_create(&where); error != 0 && error != -EEXIST) {
+        return fail_errno(-error, "cannot create the clsact hook");
+    }
+    bpf_tc_opts options{};
+    options.sz = sizeof options;
+    options.prog_fd = program;
+    options.handle = 1;
+    options.priority = 1;
+    options.flags = BPF_TC_F_REPLACE;
+    if (const int error = bpf_tc_attach(&where, &options); error != 0) {
+        return fail_errno(-error, "cannot attach to the clsact hook");
+    }
+    return {};
+}
+
+} // namespace beeline::ebpf

@@ -1,0 +1,36 @@
+// Attachments that outlive the agent: pinned links, updated in place by the next run.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/fd.h"
+#include "base/result.h"
+
+namespace beeline::ebpf {
+
+enum class Hook {
+    tcx_ingress,
+    tcx_egress,
+    cgroup_connect4,
+    cgroup_connect6,
+    cgroup_sendmsg4,
+    cgroup_sendmsg6,
+    cgroup_recvmsg4,
+    cgroup_recvmsg6,
+    cgroup_getpeername4,
+    cgroup_getpeername6,
+    cgroup_post_bind4,
+    cgroup_post_bind6,
+    cgroup_sock_create,
+};
+
+// Attaches `program` to `target` (an ifindex of the current network namespace, or a cgroup's fd)
+// and pins the link at `pin`. When a link is pinned there already and still lives on the same
+// target its program is replaced without a gap; a dead one is replaced by a new link.
+Result<> attach_pinned(int program, Hook hook, int target, const std::string& pin);
+
+// Kernels before 6.6: the classic clsact hook. Idempotent.
+Result<> attach_clsact(int program, Hook hook, int ifindex);
+
+} // namespace beeline::ebpf

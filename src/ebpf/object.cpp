@@ -1,0 +1,169 @@
+#include "ebpf/object.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include <array>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+
+#include "base/log.h"
+
+namespace beeline::ebpf {
+namespace {
+
+int on_libbpf_message(libbpf_print_level level, const char* format, va_list arguments) {
+    std::array<char, 4096> text{};
+    const int length = std::vsnprintf(text.data(), text.size(), format, arguments);
+    std::string_view line(text.data(), std::min<std::size_t>(std::max(length, 0), text.size() - 1));
+    while (!line.empty() && line.back() == '\n')
+        line.remove_suffix(1);
+    switch (level) {
+    case LIBBPF_WARN: log_warn("libbpf", kv("text", line)); break;
+    case LIBBPF_INFO: log_debug("libbpf", kv("text", line)); break;
+    default: break;
+    }
+    return length;
+}
+
+bool is_data_section(std::string_view map) { return map.find('.') != std::string_view::npos; }
+
+} // namespace
+
+void route_libbpf_logs() { libbpf_set_print(on_libbpf_message); }
+
+Result<Object> Object::open(std::string_view name, std::span<const std::byte> elf) {
+    const std::string copy(name);
+    bpf_object_open_opts options{};
+    options.sz = sizeof options;
+    options.object_name = copy.c_str();
+    bpf_object* object = bpf_object__open_mem(elf.data(), elf.size(), &options);
+    if (object == nullptr) return fail_errno(errno, "cannot open BPF object " + copy);
+    return Object(object);
+}
+
+Object::Object(Object&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+
+Object& Object::operator=(Object&& other) noexcept {
+    std::swap(object_, other.object_);
+    return *this;
+}
+
+Object::~Object() { bpf_object__close(object_); }
+
+Result<> Object::pin_maps(const std::string& directory) {
+    bpf_map* map = nullptr;
+    bpf_object__for_each_map(map, object_) {
+        const char* name = bpf_map__name(map);
+        if (is_data_section(name)) continue;
+        const std::string path = directory + "/" + name;
+        if (const int error = bpf_map__set_pin_path(map, path.c_str()); error != 0) {
+            return fail_errno(-error, "cannot set the pin of map " + std::string(name));
+        }
+    }
+    return {};
+}
+
+Result<> Object::set_max_entries(std::string_view map, std::uint32_t entries) {
+    const std::string name(map);
+    bpf_map* found = bpf_object__find_map_by_name(object_, name.c_str());
+    if (found == nullptr)
+        return fail(Code::internal, "no map {} in object {}", name, bpf_object__name(object_));
+    if (const int error = bpf_map__set_max_entries(found, entries); error != 0) {
+        return fail_errno(-error, "cannot size map " + name);
+    }
+    return {};
+}
+
+Result<> Object::set_rodata(std::span<const std::byte> data) {
+    bpf_map* map = nullptr;
+    bpf_object__for_each_map(map, object_) {
+        const std::string_view name = bpf_map__name(map);
+        if (!name.ends_with(".rodata")) continue;
+        std::size_t size = 0;
+        void* value = bpf_map__initial_value(map, &size);
+        if (value == nullptr || size != data.size()) {
+            return fail(Code::internal, "read-only data of {} has {} bytes, expected {}",
+                        bpf_object__name(object_), size, data.size());
+        }
+        std::memcpy(value, data.data(), size);
+        return {};
+    }
+    return fail(Code::internal, "object {} has no read-only data", bpf_object__name(object_));
+}
+
+Result<> Object::load() {
+    if (const int error = bpf_object__load(object_); error != 0) {
+        return fail_errno(-error, std::string("the kernel refused BPF object ") +
+                                      bpf_object__name(object_) +
+                                      " (see the log above for the verifier's words)");
+    }
+    return {};
+}
+
+Result<int> Object::program(std::string_view name) const {
+    const std::string copy(name);
+    const bpf_program* program = bpf_object__find_program_by_name(object_, copy.c_str());
+    if (program == nullptr) return fail(Code::internal, "no BPF program {}", name);
+    return bpf_program__fd(program);
+}
+
+Result<int> Object::map(std::string_view name) const {
+    const std::string copy(name);
+    const bpf_map* map = bpf_object__find_map_by_name(object_, copy.c_str());
+    if (map == nullptr) return fail(Code::internal, "no BPF map {}", name);
+    return bpf_map__fd(map);
+}
+
+Result<> run_program(int program, std::span<std::byte> context) {
+    bpf_test_run_opts options{};
+    options.sz = sizeof options;
+    options.ctx_in = context.data();
+    options.ctx_size_in = static_cast<std::uint32_t>(context.size());
+    options.ctx_out = context.data();
+    options.ctx_size_out = static_cast<std::uint32_t>(context.size());
+    if (const int error = bpf_prog_test_run_opts(program, &options); error != 0) {
+        return fail_errno(-error, "cannot run BPF program");
+    }
+    return {};
+}
+
+Result<PacketRun> run_packet(int program, std::span<const std::uint8_t> packet,
+                             const PacketContext& context, unsigned repeat) {
+    PacketRun run;
+    run.packet.resize(packet.size() + 512);
+    __sk_buff skb{};
+    skb.ifindex = context.ifindex;
+    skb.ingress_ifindex = context.ingress_ifindex;
+    bpf_test_run_opts options{};
+    options.sz = sizeof options;
+    options.data_in = packet.data();
+    options.data_size_in = static_cast<std::uint32_t>(packet.size());
+    options.data_out = run.packet.data();
+    options.data_size_out = static_cast<std::uint32_t>(run.packet.size());
+    options.ctx_in = &skb;
+    options.ctx_size_in = sizeof skb;
+    options.ctx_out = &skb;
+    options.ctx_size_out = sizeof skb;
+    options.repeat = static_cast<int>(repeat);
+    if (const int error = bpf_prog_test_run_opts(program, &options); error != 0) {
+        return fail_errno(-error, "cannot run BPF program on a packet");
+    }
+    run.verdict = static_cast<int>(options.retval);
+    run.packet.resize(options.data_size_out);
+    run.mark = skb.mark;
+    run.duration_ns = options.duration;
+    return run;
+}
+
+Result<ProgramInfo> program_info(int program) {
+    bpf_prog_info info{};
+    std::uint32_t size = sizeof info;
+    if (const int error = bpf_prog_get_info_by_fd(program, &info, &size); error != 0) {
+        return fail_errno(-error, "cannot read program info");
+    }
+    return ProgramInfo{info.name, info.run_cnt, info.run_time_ns, info.verified_insns};
+}
+
+} // namespace beeline::ebpf
