@@ -78,7 +78,8 @@ enum bl_ct_state {
 #define BL_CT_REPLIED 0x8  /* the first answer was reported */
 #define BL_CT_CLOSED 0x10  /* the end was reported */
 #define BL_CT_REVOKED 0x20 /* the policy took its permission back; reported once */
-#define BL_CT_NAT 0x40 /* translated packet by packet: answers get svc_addr back as their source \
+#define BL_CT_NAT \
+	0x40 /* translated packet by packet: answers get svc_addr back as their source \
 			*/
 #define BL_CT_FROM_HOST 0x80 /* the client is this node itself: no ingress policy */
 

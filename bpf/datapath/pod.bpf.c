@@ -30,9 +30,8 @@ const volatile struct bl_config bl_config = {
 
 /* Where a service connection goes, while its first packets are handled. */
 struct translation {
-	struct nat_end svc;  /* what the client asked for */
-	struct bl_ct *front; /* its client -> service entry */
-	__u32 svc_id;	     /* 0: not a service */
+	struct nat_end svc; /* what the client asked for */
+	__u32 svc_id;	    /* 0: not a service */
 	__u32 backend;
 	bool hairpin;
 };
@@ -60,14 +59,16 @@ static __always_inline bool mac_matches(struct __sk_buff *skb, const __u8 *mac)
 }
 
 /* Counts and reports a dropped packet. `ct` gives what is known of the ends, NULL if nothing is. */
-static __noinline int drop(struct __sk_buff *skb, const struct bl_packet *p, const struct bl_ct *ct,
-			   __u32 reason_direction)
+BL_STEP int drop(struct __sk_buff *skb, const struct bl_packet *p, const struct bl_ct *ct,
+		 __u32 reason_direction)
 {
 	__u32 reason = reason_direction & 0xff;
 	struct bl_flow_event *event;
 	struct bl_sock *record;
 
 	count_drop(reason);
+	if (!p)
+		return TC_ACT_SHOT;
 	event = emit_reserve();
 	if (!event)
 		return TC_ACT_SHOT;
@@ -98,11 +99,14 @@ static __noinline int drop(struct __sk_buff *skb, const struct bl_packet *p, con
 }
 
 /* Fills what is known of one end of `ct` from its address; returns the endpoint's flags. */
-static __noinline __u32 identify(struct bl_ct *ct, const union bl_addr *addr, int end)
+BL_STEP __u32 identify(struct bl_ct *ct, const union bl_addr *addr, int end)
 {
-	struct bl_endpoint *ep = endpoint_lookup(addr);
+	struct bl_endpoint *ep;
 	__u32 i = end & 1;
 
+	if (!ct || !addr)
+		return 0;
+	ep = endpoint_lookup(addr);
 	if (!ep) {
 		ct->identity[i] = ipcache_identity(addr);
 		ct->endpoint[i] = 0;
@@ -120,12 +124,15 @@ static __noinline __u32 identify(struct bl_ct *ct, const union bl_addr *addr, in
  * Judges the connection of `ct` whose client sends `key`. Fills identities, interfaces and rules.
  * 0, or reason | direction << 8.
  */
-static __noinline int judge(struct bl_ct *ct, const struct bl_flow_key *key)
+BL_STEP int judge(struct bl_ct *ct, const struct bl_flow_key *key)
 {
-	__be16 port = proto_has_ports(key->proto) ? key->dport : 0;
 	__u32 client, server, rule = BL_FLOW_NO_RULE;
+	__be16 port;
 	int reason;
 
+	if (!ct || !key)
+		return BL_DROP_POLICY_DENIED;
+	port = proto_has_ports(key->proto) ? key->dport : 0;
 	client = identify(ct, &key->src, CT_CLIENT);
 	server = identify(ct, &key->dst, CT_SERVER);
 	ct->rule[BL_DIR_EGRESS] = ct->rule[BL_DIR_INGRESS] = BL_FLOW_NO_RULE;
@@ -150,36 +157,26 @@ static __noinline int judge(struct bl_ct *ct, const struct bl_flow_key *key)
 	return 0;
 }
 
-static __always_inline void client_key(const struct bl_packet *p, int dir, struct bl_flow_key *key)
-{
-	*key = p->key;
-	if (dir == CT_SERVER) {
-		key->src = p->key.dst;
-		key->dst = p->key.src;
-		key->sport = p->key.dport;
-		key->dport = p->key.sport;
-	}
-}
-
 /*
- * An established connection met a newer epoch (or was revoked): judge it again. 0, or reason |
- * direction << 8. An end that was reached through the host's stack stays so: its addresses may be
- * translated there.
+ * An established connection met a newer epoch (or was revoked): judge it again. 0, or reason | direction << 8.
+ * An end that was reached through the host's stack stays so: its addresses may be translated there.
  */
-static __noinline int judge_again(struct __sk_buff *skb, struct bl_ct *ct,
-				  const struct bl_packet *p, int dir, __u32 epoch)
+BL_STEP int judge_again(struct __sk_buff *skb, struct bl_ct *ct, const struct bl_packet *p, int dir,
+			__u32 epoch)
 {
-	bool client_by_host = !ct->ifindex[CT_CLIENT];
+	struct bl_flow_event *event;
 	struct bl_flow_key key;
+	bool client_by_host;
 	int verdict;
 
+	if (!ct || !p)
+		return BL_DROP_POLICY_DENIED;
 	if (ct->flags & BL_CT_HAIRPIN) {
 		ct->epoch = epoch;
 		return 0;
 	}
-	if (ct->flags & BL_CT_REVOKED && ct->epoch == epoch)
-		return BL_DROP_POLICY_DENIED | (ct->rule[BL_DIR_EGRESS] ? 0 : BL_DIR_INGRESS << 8);
-	client_key(p, dir, &key);
+	client_by_host = !ct->ifindex[CT_CLIENT];
+	flow_of_client(&p->key, dir, &key);
 	verdict = judge(ct, &key);
 	if (client_by_host && dir == CT_SERVER)
 		ct->ifindex[CT_CLIENT] = 0;
@@ -188,24 +185,22 @@ static __noinline int judge_again(struct __sk_buff *skb, struct bl_ct *ct,
 		ct->flags &= ~BL_CT_REVOKED;
 		return 0;
 	}
-	if (!(ct->flags & BL_CT_REVOKED)) {
-		struct bl_flow_event *event = emit_reserve();
-
-		ct->flags |= BL_CT_REVOKED;
-		if (event) {
-			ct_event(event, ct, &key, BL_FLOW_revoked);
-			event->reason = verdict & 0xff;
-			event->direction = verdict >> 8;
-			event->ifindex = skb->ifindex;
-			emit_submit(event);
-		}
+	if (ct->flags & BL_CT_REVOKED)
+		return verdict;
+	ct->flags |= BL_CT_REVOKED;
+	event = emit_reserve();
+	if (event) {
+		ct_event(event, ct, &key, BL_FLOW_revoked);
+		event->reason = verdict & 0xff;
+		event->direction = verdict >> 8;
+		event->ifindex = skb->ifindex;
+		emit_submit(event);
 	}
 	return verdict;
 }
 
-/* Hands the packet to the host's firewall, which answers with a TCP reset or an ICMP unreachable.
- */
-static __noinline int refuse(struct __sk_buff *skb, const struct bl_packet *p)
+/* Hands the packet to the host's firewall, which answers with a TCP reset or an ICMP unreachable. */
+BL_STEP int refuse(struct __sk_buff *skb, const struct bl_packet *p)
 {
 	count(BL_METRIC_svc_no_backend);
 	drop(skb, p, NULL, BL_DROP_SERVICE_BACKEND_NOT_FOUND);
@@ -213,21 +208,42 @@ static __noinline int refuse(struct __sk_buff *skb, const struct bl_packet *p)
 	return TC_ACT_OK;
 }
 
-/*
- * Finds the backend of a packet to a service address and rewrites the packet. `front` is the entry
- * that client -> service already has, or NULL. 0 (t->svc_id tells whether it was a service), a drop
- * reason, or -1: refuse.
- */
-static __noinline int translate(struct __sk_buff *skb, struct bl_packet *p, struct bl_ct *front,
-				struct translation *t)
+/* The client -> service entry of a new service connection: which backend it has. */
+static __always_inline int remember_backend(const struct bl_packet *p, const struct translation *t,
+					    const struct bl_backend *backend)
 {
-	struct bl_svc *svc = lb_service(&p->key.dst, p->key.dport, p->key.proto);
+	struct bl_ct *ct = ct_new();
+
+	if (!ct)
+		return BL_DROP_CT_MAP_INSERTION_FAILED;
+	ct->flags = BL_CT_FRONTEND;
+	ct->svc_addr = backend->addr;
+	ct->svc_port = backend->port;
+	ct->svc_id = t->svc_id;
+	ct->backend = t->backend;
+	ct->state = ct_first_state(p->key.proto);
+	ct->seen_ns = clock_coarse_ns();
+	count(BL_METRIC_svc_translated_packet);
+	return ct_insert(&p->key, ct, BPF_ANY);
+}
+
+/*
+ * Finds the backend of a packet to a service address and rewrites the packet. `front` is the entry that
+ * client -> service already has, or NULL.
+ * 0 (t->svc_id tells whether it was a service), a drop reason, or -1: refuse.
+ */
+BL_STEP int translate(struct __sk_buff *skb, struct bl_packet *p, struct bl_ct *front,
+		      struct translation *t)
+{
 	struct bl_backend *backend = NULL;
 	struct nat_end to;
+	struct bl_svc *svc;
 	int reason;
 
+	if (!p || !t)
+		return -1;
 	t->svc_id = 0;
-	t->front = front;
+	svc = lb_service(&p->key.dst, p->key.dport, p->key.proto);
 	if (svc && svc->flags & BL_SVC_MOVED) {
 		struct bl_sock *record = sock_of(skb);
 
@@ -246,36 +262,19 @@ static __noinline int translate(struct __sk_buff *skb, struct bl_packet *p, stru
 		if (!backend && p->key.proto == IPPROTO_TCP &&
 		    (p->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
 			return -1;
-		if (!backend)
-			t->front = NULL;
+		front->seen_ns = clock_coarse_ns();
 	}
 	if (!backend) {
-		struct bl_ct *ct;
-
 		if (!svc)
 			return -1;
-		backend = lb_select(svc, &p->key.src, &t->backend);
+		t->backend = lb_select(svc, &p->key.src);
+		backend = lb_backend(t->backend);
 		if (!backend)
 			return -1;
 		t->svc_id = svc->id;
-		ct = ct_new();
-		if (!ct)
-			return BL_DROP_CT_MAP_INSERTION_FAILED;
-		ct->flags = BL_CT_FRONTEND;
-		if (addr_equal(&backend->addr, &p->key.src))
-			ct->flags |= BL_CT_HAIRPIN;
-		ct->svc_addr = backend->addr;
-		ct->svc_port = backend->port;
-		ct->svc_id = t->svc_id;
-		ct->backend = t->backend;
-		ct->state = ct_first_state(p->key.proto);
-		ct->seen_ns = clock_coarse_ns();
-		reason = ct_insert(&p->key, ct, BPF_ANY);
+		reason = remember_backend(p, t, backend);
 		if (reason)
 			return reason;
-		count(BL_METRIC_svc_translated_packet);
-	} else {
-		front->seen_ns = clock_coarse_ns();
 	}
 	t->hairpin = addr_equal(&backend->addr, &p->key.src);
 	to.addr = backend->addr;
@@ -283,10 +282,11 @@ static __noinline int translate(struct __sk_buff *skb, struct bl_packet *p, stru
 	reason = nat_rewrite(skb, p, &to, NAT_DESTINATION);
 	if (!reason && t->hairpin) {
 		/* The workload would take a packet from its own address for a stray one. */
-		if (p->flags & PKT_V4)
-			to.addr = *(const union bl_addr *)&bl_config.gateway4;
-		else
-			to.addr = *(const union bl_addr *)&bl_config.gateway6;
+		const volatile union bl_addr *gateway =
+			p->flags & PKT_V4 ? &bl_config.gateway4 : &bl_config.gateway6;
+
+		to.addr.half[0] = gateway->half[0];
+		to.addr.half[1] = gateway->half[1];
 		to.port = p->key.sport;
 		reason = nat_rewrite(skb, p, &to, NAT_SOURCE);
 	}
@@ -294,12 +294,17 @@ static __noinline int translate(struct __sk_buff *skb, struct bl_packet *p, stru
 }
 
 /* Puts the service's address back as the source of an answer. */
-static __noinline int translate_answer(struct __sk_buff *skb, struct bl_packet *p, struct bl_ct *ct)
+BL_STEP int translate_answer(struct __sk_buff *skb, struct bl_packet *p, const struct bl_ct *ct)
 {
-	struct nat_end to = {.addr = ct->svc_addr, .port = ct->svc_port};
-	union bl_addr own = p->key.src;
+	struct nat_end to = {};
+	union bl_addr own;
 	int reason;
 
+	if (!p || !ct)
+		return BL_DROP_ERROR_WRITING_TO_PACKET;
+	to.addr = ct->svc_addr;
+	to.port = ct->svc_port;
+	own = p->key.src;
 	reason = nat_rewrite(skb, p, &to, NAT_SOURCE);
 	if (!reason && ct->flags & BL_CT_HAIRPIN) {
 		to.addr = own;
@@ -310,16 +315,18 @@ static __noinline int translate_answer(struct __sk_buff *skb, struct bl_packet *
 }
 
 /*
- * An ICMP error passes when the packet it quotes belongs to a known connection that its receiver
- * takes part in. It goes where that packet came from.
+ * An ICMP error passes when the packet it quotes belongs to a known connection that its receiver takes part in.
+ * It goes where that packet came from.
  */
-static __noinline int related(struct __sk_buff *skb, struct bl_packet *p, bool from_pod)
+BL_STEP int related(struct __sk_buff *skb, struct bl_packet *p, bool from_pod)
 {
 	struct bl_packet inner;
 	struct bl_ct *ct;
 	__u32 ifindex;
 	int dir, reason;
 
+	if (!p)
+		return TC_ACT_SHOT;
 	reason = parse_quoted(skb, p->inner_off, p->flags & PKT_V4, &inner);
 	if (reason)
 		return drop(skb, p, NULL, reason);
@@ -331,8 +338,10 @@ static __noinline int related(struct __sk_buff *skb, struct bl_packet *p, bool f
 	if (!from_pod && ifindex != skb->ifindex)
 		return drop(skb, p, NULL, BL_DROP_UNRELATED_ICMP);
 	if (ct->flags & BL_CT_NAT && dir == CT_CLIENT) {
-		struct nat_end to = {.addr = ct->svc_addr, .port = ct->svc_port};
+		struct nat_end to = {};
 
+		to.addr = ct->svc_addr;
+		to.port = ct->svc_port;
 		reason = nat_rewrite_quoted(skb, p, &inner, &to);
 		if (reason)
 			return drop(skb, p, NULL, reason);
@@ -340,19 +349,19 @@ static __noinline int related(struct __sk_buff *skb, struct bl_packet *p, bool f
 	return from_pod ? forward(skb, ifindex) : TC_ACT_OK;
 }
 
-/* A connection that is not known yet. 0 and it is stored and reported, or the packet was dropped (<
- * 0). */
-static __noinline struct bl_ct *open_connection(struct __sk_buff *skb, struct bl_packet *p,
-						const struct translation *t, bool from_pod)
+/* A connection that is not known yet. 0: stored and reported, else the packet was dropped. */
+BL_STEP int open_connection(struct __sk_buff *skb, const struct bl_packet *p,
+			    const struct translation *t, bool from_pod)
 {
-	struct bl_ct *ct = ct_new(), *stored;
 	struct bl_sock *record;
-	int verdict, dir;
+	struct bl_ct *ct;
+	int verdict = 0;
 
-	if (!ct) {
-		drop(skb, p, NULL, BL_DROP_CT_MAP_INSERTION_FAILED);
-		return NULL;
-	}
+	if (!p || !t)
+		return TC_ACT_SHOT;
+	ct = ct_new();
+	if (!ct)
+		return drop(skb, p, NULL, BL_DROP_CT_MAP_INSERTION_FAILED);
 	if (!from_pod && !skb->ingress_ifindex)
 		ct->flags |= BL_CT_FROM_HOST;
 	record = sock_of(skb);
@@ -363,25 +372,22 @@ static __noinline struct bl_ct *open_connection(struct __sk_buff *skb, struct bl
 		ct->svc_id = record->svc_id;
 		ct->backend = record->backend;
 	}
-	if (t && t->svc_id) {
+	if (t->svc_id) {
 		ct->flags |= BL_CT_NAT;
 		ct->svc_addr = t->svc.addr;
 		ct->svc_port = t->svc.port;
 		ct->svc_id = t->svc_id;
 		ct->backend = t->backend;
 	}
-	if (t && t->hairpin) {
+	if (t->hairpin) {
 		ct->flags |= BL_CT_HAIRPIN;
 		identify(ct, &p->key.dst, CT_CLIENT);
 		identify(ct, &p->key.dst, CT_SERVER);
-		verdict = 0;
 	} else {
 		verdict = judge(ct, &p->key);
 	}
-	if (verdict) {
-		drop(skb, p, ct, verdict);
-		return NULL;
-	}
+	if (verdict)
+		return drop(skb, p, ct, verdict);
 	if (!from_pod)
 		ct->ifindex[CT_CLIENT] = 0;
 	ct->epoch = ct_epoch();
@@ -394,17 +400,14 @@ static __noinline struct bl_ct *open_connection(struct __sk_buff *skb, struct bl
 	if (p->key.proto == IPPROTO_TCP && p->tcp_flags & TCP_RST)
 		ct->state = BL_CT_closing;
 	verdict = ct_insert(&p->key, ct, BPF_ANY);
-	if (verdict) {
-		drop(skb, p, ct, verdict);
-		return NULL;
-	}
+	if (verdict)
+		return drop(skb, p, ct, verdict);
 	ct_report(skb, ct, p, BL_FLOW_opened << 1 | CT_CLIENT);
-	stored = ct_lookup(&p->key, &dir);
-	return stored ? stored : ct;
+	return 0;
 }
 
-static __always_inline bool entry_is_other_service(const struct bl_ct *ct,
-						   const struct translation *t)
+/* Do the same two ends already talk by another name? Their answers could not be told apart. */
+static __always_inline bool collides(const struct bl_ct *ct, const struct translation *t)
 {
 	if (!t->svc_id)
 		return ct->flags & BL_CT_NAT;
@@ -413,14 +416,17 @@ static __always_inline bool entry_is_other_service(const struct bl_ct *ct,
 }
 
 /* Everything that is not a plain packet of a known, settled connection. */
-static __noinline int from_pod_slow(struct __sk_buff *skb, struct bl_packet *p)
+BL_STEP int from_pod_slow(struct __sk_buff *skb, struct bl_packet *p)
 {
-	struct bl_endpoint *src = endpoint_lookup(&p->key.src);
+	struct bl_ct *ct, *front = NULL;
 	struct translation t = {};
-	struct bl_ct *ct;
-	__u32 epoch = ct_epoch();
+	struct bl_endpoint *src;
 	int dir = CT_CLIENT, verdict;
+	__u32 epoch = ct_epoch(), in, out;
 
+	if (!p)
+		return TC_ACT_SHOT;
+	src = endpoint_lookup(&p->key.src);
 	if (!src || src->ifindex != skb->ifindex)
 		return drop(skb, p, NULL, BL_DROP_INVALID_SOURCE_IP);
 	if (!mac_matches(skb, src->mac))
@@ -431,8 +437,8 @@ static __noinline int from_pod_slow(struct __sk_buff *skb, struct bl_packet *p)
 	ct = ct_lookup(&p->key, &dir);
 	if (proto_has_ports(p->key.proto) &&
 	    (!ct || (dir == CT_CLIENT && (ct->flags & BL_CT_FRONTEND || ct->epoch != epoch)))) {
-		struct bl_ct *front = ct && ct->flags & BL_CT_FRONTEND ? ct : NULL;
-
+		if (ct && ct->flags & BL_CT_FRONTEND)
+			front = ct;
 		verdict = translate(skb, p, front, &t);
 		if (verdict < 0)
 			return refuse(skb, p);
@@ -443,36 +449,35 @@ static __noinline int from_pod_slow(struct __sk_buff *skb, struct bl_packet *p)
 	}
 	if (ct && ct->flags & BL_CT_FRONTEND)
 		return drop(skb, p, NULL, BL_DROP_SERVICE_TUPLE);
-	if (ct && dir == CT_CLIENT && entry_is_other_service(ct, &t)) {
-		/* The same two ends already talk by another name: answers could not be told apart.
-		 */
+	if (ct && dir == CT_CLIENT && collides(ct, &t)) {
 		if (ct->state != BL_CT_closing)
 			return drop(skb, p, ct, BL_DROP_SERVICE_TUPLE);
 		ct = NULL;
 	}
 	if (!ct || ct_reopens(ct, p)) {
-		ct = open_connection(skb, p, &t, true);
+		if (open_connection(skb, p, &t, true))
+			return TC_ACT_SHOT;
+		ct = ct_lookup(&p->key, &dir);
 		if (!ct)
 			return TC_ACT_SHOT;
 	} else {
-		bool moved = dir == CT_CLIENT ? ct->ifindex[CT_CLIENT] != skb->ifindex
-					      : ct->ifindex[CT_SERVER] != skb->ifindex;
-
-		if (ct->epoch != epoch || moved || ct->flags & BL_CT_REVOKED) {
+		in = dir == CT_CLIENT ? ct->ifindex[CT_CLIENT] : ct->ifindex[CT_SERVER];
+		if (ct->epoch != epoch || in != skb->ifindex || ct->flags & BL_CT_REVOKED) {
 			verdict = judge_again(skb, ct, p, dir, epoch);
 			if (verdict)
 				return drop(skb, p, ct, verdict);
 		}
 		ct_accept(skb, ct, p, dir);
-		if (t.front)
-			t.front->state = ct->state;
+		if (front)
+			front->state = ct->state;
 	}
+	out = dir == CT_CLIENT ? ct->ifindex[CT_SERVER] : ct->ifindex[CT_CLIENT];
 	if (dir == CT_SERVER && ct->flags & BL_CT_NAT) {
 		verdict = translate_answer(skb, p, ct);
 		if (verdict)
 			return drop(skb, p, ct, verdict);
 	}
-	return forward(skb, dir == CT_CLIENT ? ct->ifindex[CT_SERVER] : ct->ifindex[CT_CLIENT]);
+	return forward(skb, out);
 }
 
 /* Known, judged in this epoch, untranslated: nothing is left but counting and delivery. */
@@ -517,13 +522,17 @@ int bl_from_pod(struct __sk_buff *skb)
 	return from_pod_slow(skb, &p);
 }
 
-static __noinline int to_pod_slow(struct __sk_buff *skb, struct bl_packet *p)
+BL_STEP int to_pod_slow(struct __sk_buff *skb, struct bl_packet *p)
 {
-	struct bl_endpoint *dst = endpoint_lookup(&p->key.dst), *src;
+	struct bl_endpoint *dst, *src;
+	struct translation none = {};
 	struct bl_ct *ct;
 	__u32 epoch = ct_epoch();
 	int dir = CT_CLIENT, verdict;
 
+	if (!p)
+		return TC_ACT_SHOT;
+	dst = endpoint_lookup(&p->key.dst);
 	if (!dst || dst->ifindex != skb->ifindex)
 		return drop(skb, p, NULL, BL_DROP_UNKNOWN_ENDPOINT);
 	if (p->flags & PKT_ICMP_ERROR)
@@ -538,7 +547,7 @@ static __noinline int to_pod_slow(struct __sk_buff *skb, struct bl_packet *p)
 	if (ct && ct->flags & BL_CT_FRONTEND)
 		return drop(skb, p, NULL, BL_DROP_SERVICE_TUPLE);
 	if (!ct || ct_reopens(ct, p))
-		return open_connection(skb, p, NULL, false) ? TC_ACT_OK : TC_ACT_SHOT;
+		return open_connection(skb, p, &none, false) ? TC_ACT_SHOT : TC_ACT_OK;
 	if (ct->epoch != epoch || ct->flags & BL_CT_REVOKED) {
 		verdict = judge_again(skb, ct, p, dir, epoch);
 		if (verdict)

@@ -157,7 +157,8 @@ static __always_inline int translate(struct bpf_sock_addr *ctx, bool v6, bool da
 		}
 	}
 	client.half[0] = bpf_get_netns_cookie(ctx);
-	backend = lb_select(svc, &client, &id);
+	id = lb_select(svc, &client);
+	backend = lb_backend(id);
 	if (!backend) {
 		report_refused(&frontend, record);
 		refuse_with(-ECONNREFUSED);

@@ -15,6 +15,12 @@
 #include "abi/policy.h"
 #include "abi/service.h"
 
+/*
+ * A step that the verifier checks once, on its own, instead of at every call: a global function. Its pointer
+ * arguments may be NULL as far as the verifier knows, so each tests them first.
+ */
+#define BL_STEP __noinline
+
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 

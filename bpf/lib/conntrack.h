@@ -149,37 +149,50 @@ static __always_inline void ct_client_key(const struct bl_flow_key *stored, cons
 	*(__u32 *)&key->proto = *(const __u32 *)&stored->proto;
 }
 
-static __noinline void ct_report(struct __sk_buff *skb, struct bl_ct *ct, const struct bl_packet *p,
-				 __u32 kind_dir)
+/* The key in the direction of the client, for a packet that `dir` sent. */
+static __always_inline void flow_of_client(const struct bl_flow_key *flow, int dir,
+					   struct bl_flow_key *key)
 {
-	__u32 kind = kind_dir >> 1, dir = kind_dir & 1;
-	struct bl_flow_event *event = emit_reserve();
-	struct bl_flow_key key = p->key;
-
-	if (!event)
-		return;
+	*key = *flow;
 	if (dir == CT_SERVER) {
-		key.src = p->key.dst;
-		key.dst = p->key.src;
-		key.sport = p->key.dport;
-		key.dport = p->key.sport;
+		key->src = flow->dst;
+		key->dst = flow->src;
+		key->sport = flow->dport;
+		key->dport = flow->sport;
 	}
-	ct_event(event, ct, &key, kind);
+}
+
+BL_STEP int ct_report(struct __sk_buff *skb, struct bl_ct *ct, const struct bl_packet *p,
+		      __u32 kind_dir)
+{
+	struct bl_flow_event *event;
+	struct bl_flow_key key;
+
+	if (!ct || !p)
+		return 0;
+	event = emit_reserve();
+	if (!event)
+		return 0;
+	flow_of_client(&p->key, kind_dir & 1, &key);
+	ct_event(event, ct, &key, kind_dir >> 1);
 	event->ifindex = skb->ifindex;
 	event->icmp_type = p->icmp_type;
 	event->icmp_code = p->icmp_code;
 	emit_submit(event);
+	return 0;
 }
 
 /*
  * Follows the state of an accepted packet of a known connection; called only when ct_quiet() says
  * that something changes. Reports the first answer and the end.
  */
-static __noinline void ct_advance(struct __sk_buff *skb, struct bl_ct *ct,
-				  const struct bl_packet *p, int dir)
+BL_STEP int ct_advance(struct __sk_buff *skb, struct bl_ct *ct, const struct bl_packet *p, int dir)
 {
-	__u8 flags = p->tcp_flags;
+	__u8 flags;
 
+	if (!ct || !p)
+		return 0;
+	flags = p->tcp_flags;
 	if (p->key.proto == IPPROTO_TCP) {
 		ct->tcp_flags[dir & 1] |= flags;
 		if (ct->state == BL_CT_syn_sent && dir == CT_SERVER && !(flags & TCP_RST))
@@ -201,6 +214,7 @@ static __noinline void ct_advance(struct __sk_buff *skb, struct bl_ct *ct,
 		ct->flags |= BL_CT_CLOSED;
 		ct_report(skb, ct, p, BL_FLOW_closed << 1 | (dir & 1));
 	}
+	return 0;
 }
 
 /* Nothing to follow: a plain packet in the middle of an answered connection. */
@@ -245,11 +259,13 @@ static __always_inline struct bl_ct *ct_new(void)
 }
 
 /* Stores `ct` for a connection whose client sends `flow`. 0, or the reason to drop. */
-static __noinline int ct_insert(const struct bl_flow_key *flow, struct bl_ct *ct, __u64 flags)
+BL_STEP int ct_insert(const struct bl_flow_key *flow, struct bl_ct *ct, __u64 flags)
 {
 	struct bl_flow_key key;
 	long error;
 
+	if (!flow || !ct)
+		return BL_DROP_CT_MAP_INSERTION_FAILED;
 	if (ct_key(flow, &key))
 		ct->flags |= BL_CT_SWAPPED;
 	error = bpf_map_update_elem(&bl_ct, &key, ct, flags);

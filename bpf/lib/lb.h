@@ -62,44 +62,35 @@ static __always_inline __u32 lb_pick(const struct bl_svc *svc)
  * Chooses a backend for a new connection of `client` (abi/service.h says what that is) and
  * remembers it when the service has affinity. NULL when there is none.
  */
-static __noinline struct bl_backend *lb_select(const struct bl_svc *svc,
-					       const union bl_addr *client, __u32 *id)
+BL_STEP __u32 lb_select(const struct bl_svc *svc, const union bl_addr *client)
 {
 	struct bl_affinity_key key = {};
+	struct bl_affinity entry = {};
 	struct bl_backend *backend;
 	struct bl_affinity *last;
 	__u64 now;
 
-	*id = 0;
-	if (!svc->count)
-		return NULL;
-	if (!svc->affinity_s) {
-		*id = lb_pick(svc);
-		return lb_backend(*id);
-	}
+	if (!svc || !client || !svc->count)
+		return 0;
+	if (!svc->affinity_s)
+		return lb_pick(svc);
 	key.client = *client;
 	key.service = svc->id;
 	now = clock_coarse_ns();
 	last = bpf_map_lookup_elem(&bl_affinity, &key);
 	if (last && now - last->used_ns < svc->affinity_s * 1000000000ULL) {
 		backend = lb_backend(last->backend);
-		/* A backend id may outlive its place in the service: then the client gets another
-		 * one. */
+		/* A backend id may outlive its place in the service: then the client gets another one. */
 		if (backend && backend->service == svc->id) {
 			last->used_ns = now;
-			*id = last->backend;
-			return backend;
+			return last->backend;
 		}
 	}
-	*id = lb_pick(svc);
-	backend = lb_backend(*id);
-	if (backend) {
-		struct bl_affinity entry = {.used_ns = now, .backend = *id};
-
-		if (bpf_map_update_elem(&bl_affinity, &key, &entry, BPF_ANY))
-			count(BL_METRIC_affinity_failed);
-	}
-	return backend;
+	entry.used_ns = now;
+	entry.backend = lb_pick(svc);
+	if (entry.backend && bpf_map_update_elem(&bl_affinity, &key, &entry, BPF_ANY))
+		count(BL_METRIC_affinity_failed);
+	return entry.backend;
 }
 
 #endif

@@ -31,16 +31,23 @@ static __always_inline int nat_checksum_offset(__u8 proto)
  * Puts `to` in place of the source or destination of `p` in the packet and in p->key.
  * 0, or BL_DROP_ERROR_WRITING_TO_PACKET. Invalidates packet pointers.
  */
-static __noinline int nat_rewrite(struct __sk_buff *skb, struct bl_packet *p, struct nat_end *to,
-				  int which)
+BL_STEP int nat_rewrite(struct __sk_buff *skb, struct bl_packet *p, struct nat_end *to, int which)
 {
-	union bl_addr from = which == NAT_SOURCE ? p->key.src : p->key.dst;
-	__be16 from_port = which == NAT_SOURCE ? p->key.sport : p->key.dport;
-	bool v4 = p->flags & PKT_V4, has_l4 = !(p->flags & PKT_LATER_FRAGMENT);
-	int check = nat_checksum_offset(p->key.proto);
-	__u64 udp = p->key.proto == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
+	union bl_addr from;
+	__be16 from_port;
+	bool v4, has_l4;
 	long error = 0;
+	__u64 udp;
+	int check;
 
+	if (!p || !to)
+		return BL_DROP_ERROR_WRITING_TO_PACKET;
+	from = which == NAT_SOURCE ? p->key.src : p->key.dst;
+	from_port = which == NAT_SOURCE ? p->key.sport : p->key.dport;
+	v4 = p->flags & PKT_V4;
+	has_l4 = !(p->flags & PKT_LATER_FRAGMENT);
+	check = nat_checksum_offset(p->key.proto);
+	udp = p->key.proto == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
 	if (has_l4 && check >= 0) {
 		__u32 at = p->l4_off + check;
 
@@ -90,12 +97,15 @@ static __noinline int nat_rewrite(struct __sk_buff *skb, struct bl_packet *p, st
  * service again, so that the client's stack recognises its connection. IPv4's inner header checksum
  * makes up for the address by itself.
  */
-static __noinline int nat_rewrite_quoted(struct __sk_buff *skb, const struct bl_packet *outer,
-					 const struct bl_packet *inner, struct nat_end *to)
+BL_STEP int nat_rewrite_quoted(struct __sk_buff *skb, const struct bl_packet *outer,
+			       const struct bl_packet *inner, struct nat_end *to)
 {
-	bool v4 = outer->flags & PKT_V4;
 	long error = 0;
+	bool v4;
 
+	if (!outer || !inner || !to)
+		return BL_DROP_ERROR_WRITING_TO_PACKET;
+	v4 = outer->flags & PKT_V4;
 	if (v4) {
 		__u32 ip = outer->inner_off;
 

@@ -144,8 +144,10 @@ static __always_inline int parse_l4(struct __sk_buff *skb, struct bl_packet *p, 
 }
 
 /* Remembers the ports of a first fragment, or finds them for a later one. */
-static __noinline int parse_fragment(struct bl_packet *p, __u32 id)
+BL_STEP int parse_fragment(struct bl_packet *p, __u32 id)
 {
+	if (!p)
+		return BL_DROP_INVALID_PACKET_DROPPED;
 	struct bl_frag_key key = {
 		.src = p->key.src, .dst = p->key.dst, .id = id, .proto = p->key.proto};
 
@@ -205,11 +207,16 @@ struct frag_hdr6 {
  * Walks IPv6 extension headers to the transport header. Sets key.proto and l4_off.
  * Returns 0, a drop reason, or -1 when a fragment header was met (then *id is set).
  */
-static __noinline int parse_extensions(struct __sk_buff *skb, struct bl_packet *p, __u32 *id)
+BL_STEP int parse_extensions(struct __sk_buff *skb, struct bl_packet *p, __u32 *id)
 {
-	__u8 next = p->key.proto;
-	__u32 off = p->l4_off;
 	bool fragment = false;
+	__u32 off;
+	__u8 next;
+
+	if (!p || !id)
+		return BL_DROP_INVALID_PACKET_DROPPED;
+	next = p->key.proto;
+	off = p->l4_off;
 
 	for (int i = 0; i < MAX_EXTENSION_HEADERS; i++) {
 		struct frag_hdr6 hdr; /* the longest of the fixed parts */
@@ -318,11 +325,12 @@ static __always_inline int parse_packet(struct __sk_buff *skb, struct bl_packet 
  * The quoted packet of an ICMP error, in its own direction (as the receiver of the error had sent
  * it). Fills *inner: key, l4_off, flags. 0 or a drop reason.
  */
-static __noinline int parse_quoted(struct __sk_buff *skb, __u32 off, bool v4,
-				   struct bl_packet *inner)
+BL_STEP int parse_quoted(struct __sk_buff *skb, __u32 off, bool v4, struct bl_packet *inner)
 {
 	__u8 ports[4];
 
+	if (!inner)
+		return BL_DROP_INVALID_PACKET_DROPPED;
 	__builtin_memset(inner, 0, sizeof(*inner));
 	if (v4) {
 		struct iphdr ip;

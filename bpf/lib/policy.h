@@ -14,8 +14,7 @@ struct {
 } bl_policy SEC(".maps");
 
 /* 0: allowed; else the drop reason. *rule: what decided, BL_FLOW_NO_RULE for a default deny. */
-static __noinline int policy_check(__u32 subject, __u32 peer, __u32 direction_proto, __be16 port,
-				   __u32 *rule)
+BL_STEP int policy_check(__u32 subject, __u32 peer, __u32 direction_proto, __be16 port, __u32 *rule)
 {
 	struct bl_policy_key key = {
 		.prefixlen = BL_POLICY_PREFIX_PORT,
@@ -27,6 +26,8 @@ static __noinline int policy_check(__u32 subject, __u32 peer, __u32 direction_pr
 	};
 	struct bl_policy *own, *any;
 
+	if (!rule)
+		return BL_DROP_POLICY_DENIED;
 	own = bpf_map_lookup_elem(&bl_policy, &key);
 	key.peer = 0;
 	any = bpf_map_lookup_elem(&bl_policy, &key);

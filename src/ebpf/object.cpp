@@ -121,8 +121,7 @@ Result<> run_program(int program, std::span<std::byte> context) {
     options.sz = sizeof options;
     options.ctx_in = context.data();
     options.ctx_size_in = static_cast<std::uint32_t>(context.size());
-    options.ctx_out = context.data();
-    options.ctx_size_out = static_cast<std::uint32_t>(context.size());
+    // The kernel writes the context back to where it came from.
     if (const int error = bpf_prog_test_run_opts(program, &options); error != 0) {
         return fail_errno(-error, "cannot run BPF program");
     }
