@@ -12,6 +12,7 @@
 
 #include "abi/config.h"
 #include "abi/drop.h"
+#include "abi/flow.h"
 #include "base/log.h"
 #include "ebpf/link.h"
 #include "pod.skel.h"
@@ -86,8 +87,9 @@ Result<> read_table(int fd, Table<K, V>& table) {
     return map.for_each([&](const K& key, const V& value) { table.emplace(key, value); });
 }
 
+// Both return how many entries they changed.
 template <typename K, typename V>
-Result<> upsert(int fd, const Table<K, V>& from, const Table<K, V>& to) {
+Result<std::size_t> upsert(int fd, const Table<K, V>& from, const Table<K, V>& to) {
     std::vector<K> keys;
     std::vector<V> values;
     for (const auto& [key, value] : to) {
@@ -96,16 +98,20 @@ Result<> upsert(int fd, const Table<K, V>& from, const Table<K, V>& to) {
         keys.push_back(key);
         values.push_back(value);
     }
-    return TRY((ebpf::Map<K, V>::of(fd))).update_many(keys, values);
+    TRY(TRY((ebpf::Map<K, V>::of(fd))).update_many(keys, values));
+    return keys.size();
 }
 
 template <typename K, typename V>
-Result<> erase(int fd, const Table<K, V>& from, const Table<K, V>& to) {
+Result<std::size_t> erase(int fd, const Table<K, V>& from, const Table<K, V>& to) {
     const auto map = TRY((ebpf::Map<K, V>::of(fd)));
+    std::size_t count = 0;
     for (const auto& [key, value] : from) {
-        if (!to.contains(key)) TRY(map.erase(key));
+        if (to.contains(key)) continue;
+        TRY(map.erase(key));
+        ++count;
     }
-    return {};
+    return count;
 }
 
 } // namespace
@@ -173,26 +179,28 @@ Result<Tables> Kernel::read() const {
     return tables;
 }
 
-Result<> Kernel::write_steps(const Tables& from, const Tables& to) {
-    TRY(upsert(TRY(map("bl_identity")), from.identities, to.identities));
-    TRY(upsert(TRY(map("bl_backend")), from.backends, to.backends));
-    TRY(upsert(TRY(map("bl_slot")), from.slots, to.slots));
-    TRY(upsert(TRY(map("bl_policy")), from.policy, to.policy));
-    TRY(upsert(TRY(map("bl_svc")), from.services, to.services));
-    TRY(upsert(TRY(map("bl_ipcache")), from.ipcache, to.ipcache));
-    TRY(upsert(TRY(map("bl_endpoint")), from.endpoints, to.endpoints));
-    TRY(erase(TRY(map("bl_endpoint")), from.endpoints, to.endpoints));
-    TRY(erase(TRY(map("bl_ipcache")), from.ipcache, to.ipcache));
-    TRY(erase(TRY(map("bl_svc")), from.services, to.services));
-    TRY(erase(TRY(map("bl_policy")), from.policy, to.policy));
-    TRY(erase(TRY(map("bl_slot")), from.slots, to.slots));
-    TRY(erase(TRY(map("bl_backend")), from.backends, to.backends));
-    TRY(erase(TRY(map("bl_identity")), from.identities, to.identities));
-    return {};
+Result<std::size_t> Kernel::write_steps(const Tables& from, const Tables& to) {
+    std::size_t changed = 0;
+    changed += TRY(upsert(TRY(map("bl_identity")), from.identities, to.identities));
+    changed += TRY(upsert(TRY(map("bl_backend")), from.backends, to.backends));
+    changed += TRY(upsert(TRY(map("bl_slot")), from.slots, to.slots));
+    changed += TRY(upsert(TRY(map("bl_policy")), from.policy, to.policy));
+    changed += TRY(upsert(TRY(map("bl_svc")), from.services, to.services));
+    changed += TRY(upsert(TRY(map("bl_ipcache")), from.ipcache, to.ipcache));
+    changed += TRY(upsert(TRY(map("bl_endpoint")), from.endpoints, to.endpoints));
+    changed += TRY(erase(TRY(map("bl_endpoint")), from.endpoints, to.endpoints));
+    changed += TRY(erase(TRY(map("bl_ipcache")), from.ipcache, to.ipcache));
+    changed += TRY(erase(TRY(map("bl_svc")), from.services, to.services));
+    changed += TRY(erase(TRY(map("bl_policy")), from.policy, to.policy));
+    changed += TRY(erase(TRY(map("bl_slot")), from.slots, to.slots));
+    changed += TRY(erase(TRY(map("bl_backend")), from.backends, to.backends));
+    changed += TRY(erase(TRY(map("bl_identity")), from.identities, to.identities));
+    return changed;
 }
 
 Result<> Kernel::write(const Tables& from, const Tables& to) {
-    if (const auto done = write_steps(from, to); !done) {
+    const auto done = write_steps(from, to);
+    if (!done) {
         if (const auto back = write_steps(to, from); !back) {
             log_error("the previous state could not be restored in full",
                       kv("error", back.error().message));
@@ -200,7 +208,7 @@ Result<> Kernel::write(const Tables& from, const Tables& to) {
         (void)bump_epoch();
         return Failure(done.error());
     }
-    return bump_epoch();
+    return *done > 0 ? bump_epoch() : Result<>{};
 }
 
 Result<> Kernel::bump_epoch() {
@@ -260,6 +268,50 @@ Result<SweepResult> Kernel::sweep(bool pressure) {
     TRY(ebpf::run_program(TRY(state_->pod->program("bl_ct_sweep")),
                           {reinterpret_cast<std::byte*>(&sweep), sizeof sweep}));
     return SweepResult{sweep.seen, sweep.removed};
+}
+
+Result<Kernel::Verdict> Kernel::verdict(const net::Ip& source, const net::Ip& destination,
+                                        std::uint8_t protocol, std::uint16_t port) const {
+    const auto endpoints = TRY((ebpf::Map<bl_addr, bl_endpoint>::of(TRY(map("bl_endpoint")))));
+    const auto ipcache = TRY((ebpf::Map<bl_prefix, bl_ipcache>::of(TRY(map("bl_ipcache")))));
+    const auto policy = TRY((ebpf::Map<bl_policy_key, bl_policy>::of(TRY(map("bl_policy")))));
+    const auto identify = [&](const net::Ip& ip) -> Result<bl_endpoint> {
+        if (const auto endpoint = TRY(endpoints.lookup(to_addr(ip)))) return *endpoint;
+        bl_prefix key{};
+        key.prefixlen = 128;
+        key.addr = to_addr(ip);
+        bl_endpoint other{};
+        other.identity = TRY(ipcache.lookup(key)).value_or(bl_ipcache{BL_ID_world, 0}).identity;
+        return other;
+    };
+    const bl_endpoint client = TRY(identify(source));
+    const bl_endpoint server = TRY(identify(destination));
+    Verdict verdict;
+    if (source == destination) return verdict;
+    const auto check = [&](std::uint32_t subject, std::uint32_t peer,
+                           std::uint8_t direction) -> Result<bool> {
+        bl_policy_key key{};
+        key.prefixlen = BL_POLICY_PREFIX_PORT;
+        key.subject = subject;
+        key.peer = peer;
+        key.direction = direction;
+        key.proto = protocol;
+        key.port = __builtin_bswap16(port);
+        const auto own = TRY(policy.lookup(key));
+        key.peer = 0;
+        const auto any = TRY(policy.lookup(key));
+        const auto& decides = own && (own->deny != 0 || !any || any->deny == 0) ? own : any;
+        verdict.rule[direction] = decides ? decides->rule : BL_FLOW_NO_RULE;
+        return decides && decides->deny == 0;
+    };
+    if ((client.flags & BL_EP_EGRESS) != 0) {
+        verdict.allowed = TRY(check(client.identity, server.identity, BL_DIR_EGRESS));
+    }
+    if (verdict.allowed && (server.flags & BL_EP_INGRESS) != 0 &&
+        (client.flags & BL_EP_HOST) == 0) {
+        verdict.allowed = TRY(check(server.identity, client.identity, BL_DIR_INGRESS));
+    }
+    return verdict;
 }
 
 int Kernel::flow_ring() const { return state_->pod->map("bl_flows").value_or(-1); }

@@ -61,6 +61,14 @@ public:
 
     Result<SweepResult> sweep(bool pressure);
 
+    // What the maps say of a new connection: the kernel's decision, read without sending a packet.
+    struct Verdict {
+        bool allowed = true;
+        std::uint32_t rule[2] = {0, 0}; // by BL_DIR_*
+    };
+    [[nodiscard]] Result<Verdict> verdict(const net::Ip& source, const net::Ip& destination,
+                                          std::uint8_t protocol, std::uint16_t port) const;
+
     [[nodiscard]] int flow_ring() const;
     [[nodiscard]] Result<std::vector<std::uint64_t>> metrics() const; // by enum bl_metric
     [[nodiscard]] Result<std::vector<std::uint64_t>> drops() const;   // by enum bl_drop_reason
@@ -75,7 +83,8 @@ public:
 private:
     struct State;
     explicit Kernel(std::unique_ptr<State> state);
-    Result<> write_steps(const Tables& from, const Tables& to);
+    // How many entries changed.
+    Result<std::size_t> write_steps(const Tables& from, const Tables& to);
     std::unique_ptr<State> state_;
 };
 

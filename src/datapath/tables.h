@@ -9,6 +9,7 @@
 #include "abi/identity.h"
 #include "abi/policy.h"
 #include "abi/service.h"
+#include "net/address.h"
 
 namespace beeline::datapath {
 
@@ -17,6 +18,14 @@ struct BytesHash {
     template <typename T>
     std::size_t operator()(const T& value) const noexcept {
         return std::hash<std::string_view>{}({reinterpret_cast<const char*>(&value), sizeof value});
+    }
+    // Neighbouring peers of a subject become neighbouring buckets: a broad policy has a million such entries, and
+    // going through them at random is what would cost most of their compilation.
+    std::size_t operator()(const bl_policy_key& key) const noexcept {
+        std::uint64_t rest = (std::uint64_t{key.subject} << 32) | (std::uint64_t{key.port} << 16) |
+                             (std::uint64_t{key.proto} << 8) | (key.prefixlen << 1) | key.direction;
+        rest *= 0x9e3779b97f4a7c15;
+        return (rest ^ (rest >> 32)) + key.peer;
     }
 };
 struct BytesEqual {
@@ -28,6 +37,22 @@ struct BytesEqual {
 template <typename K, typename V>
 using Table = std::unordered_map<K, V, BytesHash, BytesEqual>;
 
+inline bl_addr to_abi(const net::Ip& ip) {
+    bl_addr addr;
+    std::memcpy(addr.byte, ip.bytes.data(), sizeof addr.byte);
+    return addr;
+}
+
+inline net::Ip from_abi(const bl_addr& addr) {
+    net::Ip ip;
+    std::memcpy(ip.bytes.data(), addr.byte, sizeof addr.byte);
+    return ip;
+}
+
+inline bl_prefix to_abi(const net::Prefix& prefix) {
+    return {prefix.mapped_length(), to_abi(prefix.base)};
+}
+
 struct Tables {
     Table<bl_addr, bl_endpoint> endpoints;
     Table<bl_prefix, bl_ipcache> ipcache;
@@ -38,4 +63,4 @@ struct Tables {
     Table<std::uint32_t, bl_backend> backends;
 };
 
-}  // namespace beeline::datapath
+} // namespace beeline::datapath

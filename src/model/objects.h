@@ -16,15 +16,17 @@
 namespace beeline::model {
 
 struct ObjectName {
-    std::string space;  // namespace; empty for cluster-wide kinds
+    std::string space; // namespace; empty for cluster-wide kinds
     std::string name;
-    [[nodiscard]] std::string to_string() const { return space.empty() ? name : space + "/" + name; }
+    [[nodiscard]] std::string to_string() const {
+        return space.empty() ? name : space + "/" + name;
+    }
     auto operator<=>(const ObjectName&) const = default;
 };
 
 struct Namespace {
     std::string name;
-    Labels labels;  // always with kubernetes.io/metadata.name
+    Labels labels; // always with kubernetes.io/metadata.name
     bool operator==(const Namespace&) const = default;
 };
 
@@ -35,8 +37,9 @@ struct NamedPort {
     auto operator<=>(const NamedPort&) const = default;
 };
 
-// A pod manifest. In the files setting it gives labels and ports to a workload of the same namespace and name; with
-// addresses of its own (status.podIPs) it describes a pod that this agent does not attach.
+// A pod manifest. In the files setting it gives labels and ports to a workload of the same
+// namespace and name; with addresses of its own (status.podIPs) it describes a pod that this agent
+// does not attach.
 struct Pod {
     ObjectName name;
     Labels labels;
@@ -45,15 +48,15 @@ struct Pod {
     std::string node;
     bool host_network = false;
     bool ready = true;
-    bool finished = false;  // phase Succeeded or Failed: its addresses mean nothing
+    bool finished = false; // phase Succeeded or Failed: its addresses mean nothing
     bool operator==(const Pod&) const = default;
 };
 
 struct ServicePort {
-    std::string name;  // empty when the only one
+    std::string name; // empty when the only one
     Protocol protocol = Protocol::tcp;
     std::uint16_t port = 0;
-    std::uint16_t target_port = 0;   // 0: by name
+    std::uint16_t target_port = 0; // 0: by name
     std::string target_name;
     std::uint16_t node_port = 0;
     bool operator==(const ServicePort&) const = default;
@@ -61,10 +64,10 @@ struct ServicePort {
 
 struct Service {
     ObjectName name;
-    std::vector<net::Ip> cluster_ips;  // empty: headless or ExternalName
+    std::vector<net::Ip> cluster_ips; // empty: headless or ExternalName
     std::vector<ServicePort> ports;
-    std::optional<Labels> selector;    // absent: endpoint slices are given
-    std::uint32_t affinity_s = 0;      // ClientIP affinity timeout; 0: none
+    std::optional<Labels> selector; // absent: endpoint slices are given
+    std::uint32_t affinity_s = 0;   // ClientIP affinity timeout; 0: none
     bool headless = false;
     bool external_name = false;
     bool publish_not_ready = false;
@@ -87,23 +90,24 @@ struct EndpointSlice {
         bool operator==(const Port&) const = default;
     };
     ObjectName name;
-    std::string service;  // label kubernetes.io/service-name
+    std::string service; // label kubernetes.io/service-name
     std::vector<Endpoint> endpoints;
     std::vector<Port> ports;
     bool operator==(const EndpointSlice&) const = default;
 };
 
-// One consistent set of objects, as a source sees it. Sources publish a new set as a whole (level-triggered).
+// One consistent set of objects, as a source sees it. Sources publish a new set as a whole
+// (level-triggered).
 struct Objects {
     std::map<std::string, Namespace> namespaces;
     std::map<ObjectName, Pod> pods;
     std::map<ObjectName, Service> services;
     std::map<ObjectName, EndpointSlice> slices;
-    std::map<ObjectName, Policy> policies;  // NetworkPolicy
+    std::map<ObjectName, Policy> policies; // NetworkPolicy
 
     // Labels of a namespace; one without an object has only kubernetes.io/metadata.name.
     [[nodiscard]] Labels namespace_labels(const std::string& name) const;
     bool operator==(const Objects&) const = default;
 };
 
-}  // namespace beeline::model
+} // namespace beeline::model

@@ -1,4 +1,5 @@
-// One policy form for every policy language. Kubernetes NetworkPolicy compiles to it today, Cilium's kinds later.
+// One policy form for every policy language. Kubernetes NetworkPolicy compiles to it today,
+// Cilium's kinds later.
 #pragma once
 
 #include <cstdint>
@@ -12,18 +13,18 @@
 
 namespace beeline::model {
 
-enum class Direction : std::uint8_t { egress = 0, ingress = 1 };  // numbers as BL_DIR_*
+enum class Direction : std::uint8_t { egress = 0, ingress = 1 }; // numbers as BL_DIR_*
 std::string_view to_string(Direction direction);
 
 struct CidrBlock {
     net::Prefix cidr;
-    std::vector<net::Prefix> except;  // inside cidr, carve out of this block only
+    std::vector<net::Prefix> except; // inside cidr, carve out of this block only
     [[nodiscard]] bool contains(const net::Ip& ip) const;
     bool operator==(const CidrBlock&) const = default;
 };
 
-// Who is on the other side. Either `block`, or selectors: `pods` within namespaces that `namespaces` selects, or
-// within the policy's own namespace when it selects none.
+// Who is on the other side. Either `block`, or selectors: `pods` within namespaces that
+// `namespaces` selects, or within the policy's own namespace when it selects none.
 struct Peer {
     std::optional<LabelSelector> pods;
     std::optional<LabelSelector> namespaces;
@@ -31,7 +32,8 @@ struct Peer {
     bool operator==(const Peer&) const = default;
 };
 
-// A destination port. `name` resolves on the receiving pod; otherwise first..last, 0..65535 for all ports.
+// A destination port. `name` resolves on the receiving pod; otherwise first..last, 0..65535 for all
+// ports.
 struct PolicyPort {
     Protocol protocol = Protocol::tcp;
     std::string name;
@@ -43,21 +45,21 @@ struct PolicyPort {
 struct Rule {
     enum class Action : std::uint8_t { allow, deny };
     Action action = Action::allow;
-    bool any_peer = false;         // no peer list: everyone, also outside the cluster
+    bool any_peer = false; // no peer list: everyone, also outside the cluster
     std::vector<Peer> peers;
-    bool any_port = false;         // no port list: every port and every protocol
+    bool any_port = false; // no port list: every port and every protocol
     std::vector<PolicyPort> ports;
     bool operator==(const Rule&) const = default;
 };
 
 struct Policy {
-    std::string kind;   // "NetworkPolicy"
-    std::string space;  // namespace
+    std::string kind;  // "NetworkPolicy"
+    std::string space; // namespace
     std::string name;
-    LabelSelector subject;  // pods of `space`
+    LabelSelector subject; // pods of `space`
     bool isolates_ingress = false;
     bool isolates_egress = false;
-    std::vector<Rule> ingress;  // inert unless isolates_ingress
+    std::vector<Rule> ingress; // inert unless isolates_ingress
     std::vector<Rule> egress;
 
     [[nodiscard]] bool isolates(Direction direction) const {
@@ -74,4 +76,4 @@ struct Policy {
 // Which rule: "NetworkPolicy shop/allow-web ingress[0]".
 std::string rule_title(const Policy& policy, Direction direction, std::size_t index);
 
-}  // namespace beeline::model
+} // namespace beeline::model

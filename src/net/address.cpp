@@ -19,7 +19,7 @@ Ip masked(const Ip& ip, unsigned mapped_length) {
     return out;
 }
 
-}  // namespace
+} // namespace
 
 Result<Ip> Ip::parse(std::string_view text) {
     const std::string copy(text);
@@ -33,17 +33,20 @@ Result<Ip> Ip::parse(std::string_view text) {
 Ip Ip::v4(std::uint32_t host_order) {
     Ip ip;
     std::copy(kMappedHead.begin(), kMappedHead.end(), ip.bytes.begin());
-    for (unsigned i = 0; i < 4; ++i) ip.bytes[12 + i] = static_cast<std::uint8_t>(host_order >> (24 - 8 * i));
+    for (unsigned i = 0; i < 4; ++i)
+        ip.bytes[12 + i] = static_cast<std::uint8_t>(host_order >> (24 - 8 * i));
     return ip;
 }
 
-bool Ip::is_v4() const { return std::memcmp(bytes.data(), kMappedHead.data(), kMappedHead.size()) == 0; }
+bool Ip::is_v4() const {
+    return std::memcmp(bytes.data(), kMappedHead.data(), kMappedHead.size()) == 0;
+}
 
 bool Ip::is_zero() const { return *this == Ip{}; }
 
 std::uint32_t Ip::v4_host_order() const {
-    return (std::uint32_t{bytes[12]} << 24) | (std::uint32_t{bytes[13]} << 16) | (std::uint32_t{bytes[14]} << 8) |
-           bytes[15];
+    return (std::uint32_t{bytes[12]} << 24) | (std::uint32_t{bytes[13]} << 16) |
+           (std::uint32_t{bytes[14]} << 8) | bytes[15];
 }
 
 std::string Ip::to_string() const {
@@ -76,7 +79,8 @@ Result<Prefix> Prefix::parse(std::string_view text, bool lenient) {
     Prefix prefix{*address, static_cast<std::uint8_t>(length)};
     const Ip base = masked(*address, prefix.mapped_length());
     if (base != prefix.base && !lenient) {
-        return fail(Code::invalid, "'{}' has host bits set: expected {}/{}", text, base.to_string(), length);
+        return fail(Code::invalid, "'{}' has host bits set: expected {}/{}", text, base.to_string(),
+                    length);
     }
     prefix.base = base;
     return prefix;
@@ -88,18 +92,23 @@ Prefix Prefix::all_v4() { return {Ip::v4(0), 0}; }
 
 Prefix Prefix::all_v6() { return {Ip{}, 0}; }
 
-std::uint8_t Prefix::mapped_length() const { return static_cast<std::uint8_t>(is_v4() ? length + 96 : length); }
+std::uint8_t Prefix::mapped_length() const {
+    return static_cast<std::uint8_t>(is_v4() ? length + 96 : length);
+}
 
 bool Prefix::contains(const Ip& ip) const {
     return ip.is_v4() == is_v4() && masked(ip, mapped_length()) == base;
 }
 
-bool Prefix::contains(const Prefix& other) const { return other.length >= length && contains(other.base); }
+bool Prefix::contains(const Prefix& other) const {
+    return other.length >= length && contains(other.base);
+}
 
 std::string Prefix::to_string() const { return fmt::format("{}/{}", base.to_string(), length); }
 
 std::string to_string(const Mac& mac) {
-    return fmt::format("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+    return fmt::format("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", mac[0], mac[1], mac[2], mac[3],
+                       mac[4], mac[5]);
 }
 
 Result<Mac> parse_mac(std::string_view text) {
@@ -116,7 +125,7 @@ Result<Mac> parse_mac(std::string_view text) {
     return fail(Code::invalid, "'{}' is not a MAC address: expected aa:bb:cc:dd:ee:ff", text);
 }
 
-}  // namespace beeline::net
+} // namespace beeline::net
 
 std::size_t std::hash<beeline::net::Ip>::operator()(const beeline::net::Ip& ip) const noexcept {
     std::uint64_t halves[2];

@@ -163,7 +163,7 @@ Row TestNode::run(const char* program, const Bytes& bytes, const ebpf::PacketCon
     Row row;
     row.verdict = result->verdict;
     row.mark = result->mark;
-    if (result->packet.size() >= 54) row.packet = parse(result->packet);
+    if (result->packet.size() >= 14 + 40) row.packet = parse(result->packet);
     row.events = events();
     return row;
 }

@@ -217,6 +217,7 @@ Parsed parse(const Bytes& frame) {
         l4 += 40;
     }
     parsed.l4 = Bytes(frame.begin() + static_cast<std::ptrdiff_t>(l4), frame.end());
+    if (parsed.l4.size() < 20) return parsed;
     if (parsed.proto != kIcmp && parsed.proto != kIcmp6) {
         parsed.sport = get16(parsed.l4, 0);
         parsed.dport = get16(parsed.l4, 2);

@@ -1,0 +1,100 @@
+#include "agent/backend.h"
+
+#include "agent/documents.h"
+#include "api/server/flow_lines.h"
+
+namespace beeline::agent {
+namespace {
+
+using nlohmann::json;
+
+// The change is stored but the kernel could not take it: the previous state stays, and whoever asked must know.
+Result<json> enforced(const Node& node, json document) {
+    if (node.unenforced().empty()) return document;
+    return fail(Code::exhausted, "stored, but not in force; the previous state stays: {}",
+                node.unenforced());
+}
+
+} // namespace
+
+Result<json> NodeBackend::status() {
+    return loop_.call([this]() -> Result<json> { return status_document(node_); });
+}
+
+Result<json> NodeBackend::workloads() {
+    return loop_.call([this]() -> Result<json> { return workloads_document(node_); });
+}
+
+Result<json> NodeBackend::services() {
+    return loop_.call([this]() -> Result<json> { return services_document(node_); });
+}
+
+Result<json> NodeBackend::objects(const api::ObjectQuery& query) {
+    return loop_.call([&]() -> Result<json> {
+        json list = json::array();
+        for (const auto& object : TRY(node_.source().list({query.kind, query.space, query.name}))) {
+            list.push_back({{"kind", source::kind_name(object.kind)},
+                            {"namespace", object.name.space},
+                            {"name", object.name.name},
+                            {"file", object.file},
+                            {"yaml", object.yaml}});
+        }
+        return json{{"objects", std::move(list)}};
+    });
+}
+
+Result<json> NodeBackend::apply(const std::string& yaml, bool dry_run) {
+    return loop_.call([&]() -> Result<json> {
+        const auto report = TRY(node_.source().apply(yaml, dry_run));
+        json list = json::array();
+        for (const auto& entry : report.objects) {
+            list.push_back({{"kind", source::kind_name(entry.kind)},
+                            {"namespace", entry.name.space},
+                            {"name", entry.name.name},
+                            {"action", source::action_name(entry.action)}});
+        }
+        json document{{"applied", std::move(list)}};
+        if (!report.warnings.empty()) document["warnings"] = report.warnings;
+        return dry_run ? document : enforced(node_, std::move(document));
+    });
+}
+
+Result<json> NodeBackend::remove(const std::string& kind, const model::ObjectName& name) {
+    return loop_.call([&]() -> Result<json> {
+        TRY(node_.source().remove(kind, name));
+        return enforced(node_, json::object());
+    });
+}
+
+Result<std::unique_ptr<api::LineStream>> NodeBackend::flows(const observe::FlowFilter& filter) {
+    // The store is read from any thread.
+    return api::flow_lines(node_.store().read(filter), filter.follow, node_.config().node);
+}
+
+Result<json> NodeBackend::explain(const api::ExplainQuery& query) {
+    return loop_.call([&] { return explain_document(node_, query); });
+}
+
+Result<json> NodeBackend::maps() {
+    return loop_.call([this] { return maps_document(node_); });
+}
+
+Result<json> NodeBackend::map(const std::string& name, std::size_t limit) {
+    return loop_.call([&] { return map_document(node_, name, limit); });
+}
+
+Result<api::CniReply> NodeBackend::cni(const api::CniCall& call) {
+    return loop_.call([&]() -> Result<api::CniReply> {
+        auto response = datapath::handle_cni(
+            node_.cni(), call.verb,
+            {call.container, call.netns, call.interface, call.args, call.config});
+        api::CniReply reply;
+        reply.code = static_cast<unsigned>(response.code);
+        reply.message = std::move(response.message);
+        reply.details = std::move(response.details);
+        reply.result = std::move(response.result);
+        return reply;
+    });
+}
+
+} // namespace beeline::agent

@@ -1,0 +1,32 @@
+// The local API's calls, carried out on the node's control loop.
+#pragma once
+
+#include "agent/node.h"
+#include "api/server/backend.h"
+#include "loop/loop.h"
+
+namespace beeline::agent {
+
+class NodeBackend final : public api::Backend {
+public:
+    // Both must outlive this. Until the loop stops.
+    NodeBackend(Node& node, loop::Loop& loop) : node_(node), loop_(loop) {}
+
+    Result<nlohmann::json> status() override;
+    Result<nlohmann::json> workloads() override;
+    Result<nlohmann::json> services() override;
+    Result<nlohmann::json> objects(const api::ObjectQuery& query) override;
+    Result<nlohmann::json> apply(const std::string& yaml, bool dry_run) override;
+    Result<nlohmann::json> remove(const std::string& kind, const model::ObjectName& name) override;
+    Result<std::unique_ptr<api::LineStream>> flows(const observe::FlowFilter& query) override;
+    Result<nlohmann::json> explain(const api::ExplainQuery& query) override;
+    Result<nlohmann::json> maps() override;
+    Result<nlohmann::json> map(const std::string& name, std::size_t limit) override;
+    Result<api::CniReply> cni(const api::CniCall& call) override;
+
+private:
+    Node& node_;
+    loop::Loop& loop_;
+};
+
+} // namespace beeline::agent

@@ -1,0 +1,39 @@
+// The agent's configuration file (deploy/conf/beeline.yaml describes every field).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/log.h"
+#include "base/result.h"
+#include "datapath/kernel.h"
+#include "net/address.h"
+
+namespace beeline::agent {
+
+struct Config {
+    std::string node;      // default: the host name
+    std::string manifests; // default: of the instance
+    std::optional<net::Prefix> range4;
+    std::optional<net::Prefix> range6;
+    unsigned mtu = 1500;
+    bool masquerade = true;
+    unsigned address_rest_s = 30; // how long a released address is not given out again
+    bool socket_hooks = true;
+    datapath::Attachment attachment = datapath::Attachment::automatic;
+    std::uint32_t ct_entries = 524288;
+    unsigned ct_sweep_s = 5;
+    std::map<std::string, std::uint32_t> ct_timeouts_s;
+    std::uint32_t ring_bytes = 16 << 20;
+    std::size_t flows_in_memory = 100'000;
+    LogLevel log_level = LogLevel::info;
+};
+
+// An empty text gives the defaults. `file` is only named in errors.
+Result<Config> parse_config(std::string_view text, std::string_view file);
+Result<Config> read_config(const std::string& path);
+
+} // namespace beeline::agent

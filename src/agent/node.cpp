@@ -1,0 +1,357 @@
+#include "agent/node.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <ctime>
+#include <filesystem>
+
+#include "abi/drop.h"
+#include "base/log.h"
+#include "datapath/firewall.h"
+#include "net/namespace.h"
+#include "net/sock_diag.h"
+
+namespace beeline::agent {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uint8_t kTcp = 6;
+constexpr std::uint8_t kUdp = 17;
+constexpr std::uint64_t kTombstonePeriodMs = 5000;
+
+Result<> make_directory(const std::string& path, mode_t mode) {
+    std::error_code error;
+    fs::create_directories(path, error);
+    if (error) return fail_errno(error.value(), "cannot create " + path);
+    if (chmod(path.c_str(), mode) != 0) return fail_errno(errno, "cannot set the mode of " + path);
+    return {};
+}
+
+Result<Fd> lock_instance(const std::string& path) {
+    Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (!fd) return fail_errno(errno, "cannot open " + path);
+    if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+        return fail(Code::exists,
+                    "another beelined runs with this instance name ({} is locked): stop it first",
+                    path);
+    }
+    return fd;
+}
+
+bool is_node_address(const net::Ip& ip) {
+    if (ip.is_v4()) return ip.bytes[12] != 127;
+    const bool link_local = ip.bytes[0] == 0xfe && (ip.bytes[1] & 0xc0) == 0x80;
+    return !link_local && ip != net::Ip::parse("::1").value();
+}
+
+net::Ip to_ip(const bl_addr& addr) {
+    net::Ip ip;
+    std::copy(std::begin(addr.byte), std::end(addr.byte), ip.bytes.begin());
+    return ip;
+}
+
+// Does any object still say that somebody lives at this address?
+bool is_listed(const model::Objects& objects, const net::Ip& ip) {
+    for (const auto& [name, slice] : objects.slices) {
+        for (const auto& endpoint : slice.endpoints) {
+            if (endpoint.address == ip) return true;
+        }
+    }
+    for (const auto& [name, pod] : objects.pods) {
+        if (!pod.finished &&
+            std::find(pod.addresses.begin(), pod.addresses.end(), ip) != pod.addresses.end()) {
+            return true;
+        }
+    }
+    return false;
+}
+
+} // namespace
+
+Node::Node(Config config, api::Paths paths, loop::Loop& loop)
+    : config_(std::move(config)), paths_(std::move(paths)), loop_(loop),
+      store_(config_.flows_in_memory), ingest_(store_) {}
+
+Node::~Node() {
+    // The datapath stays; only the reading of its events ends.
+    consumer_.reset();
+    if (monitor_) loop_.unwatch(monitor_->fd());
+}
+
+Result<std::unique_ptr<Node>> Node::start(Config config, api::Paths paths, loop::Loop& loop) {
+    std::unique_ptr<Node> node(new Node(std::move(config), std::move(paths), loop));
+    node->started_ = std::time(nullptr);
+    TRY(node->prepare());
+    TRY(node->take_over());
+    TRY(node->run());
+    return node;
+}
+
+// Folders, file systems, the node's own network.
+Result<> Node::prepare() {
+    if (config_.manifests.empty()) config_.manifests = paths_.manifests;
+    // Users of the API's group must be able to reach the socket, no more.
+    TRY(make_directory(paths_.run, 0755));
+    TRY(make_directory(paths_.state, 0700));
+    lock_ = TRY(lock_instance(paths_.run + "/beelined.lock"));
+    TRY(ebpf::mount_file_systems());
+    features_ = ebpf::probe_features();
+    for (const auto& feature : features_) {
+        if (!feature.available) log_info("kernel lacks " + feature.name, kv("lost", feature.lost));
+    }
+    auto mount = ebpf::cgroup2_mount();
+    if (mount) {
+        cgroup_mount_ = *mount;
+        TRY(make_directory(cgroup_mount_ + "/" + paths_.cgroup, 0755));
+    } else {
+        log_warn("no cgroup2: services are translated in the packet path only",
+                 kv("why", mount.error().message));
+    }
+
+    datapath::Ipam::Options addresses;
+    addresses.ipv4 = config_.range4;
+    addresses.ipv6 = config_.range6;
+    addresses.folder = paths_.state;
+    addresses.rest_ms = config_.address_rest_s * 1000ULL;
+    ipam_ = TRY(datapath::Ipam::open(addresses));
+    if (!ipam_->damage().empty()) log_error("address leases", kv("error", ipam_->damage()));
+
+    datapath::NodeNetwork network;
+    network.gateway_v4 = ipam_->gateway(true);
+    network.gateway_v6 = ipam_->gateway(false);
+    network.mtu = config_.mtu;
+    network.state = paths_.state;
+    plumbing_.emplace(TRY(datapath::Plumbing::create(network)));
+    TRY(plumbing_->prepare_node());
+    TRY(datapath::install_firewall({config_.range4, config_.range6, config_.masquerade}));
+
+    netlink_.emplace(TRY(net::Netlink::open()));
+    TRY(watch_addresses());
+    TRY(read_addresses());
+    return {};
+}
+
+// The kernel's side: load, and start from what is there.
+Result<> Node::take_over() {
+    datapath::KernelOptions options;
+    options.pins = paths_.pins;
+    if (config_.socket_hooks && !cgroup_mount_.empty()) {
+        // The default instance covers the machine, a named one only its own subtree.
+        options.cgroup =
+            paths_.instance.empty() ? cgroup_mount_ : cgroup_mount_ + "/" + paths_.cgroup;
+    }
+    options.gateway4 = ipam_->gateway(true).value_or(net::Ip{});
+    options.gateway6 = ipam_->gateway(false).value_or(net::Ip{});
+    options.ct_entries = config_.ct_entries;
+    options.ring_bytes = config_.ring_bytes;
+    options.attachment = config_.attachment;
+    options.ct_timeouts_s = config_.ct_timeouts_s;
+    kernel_ = TRY(datapath::Kernel::load(options));
+    tables_ = TRY(kernel_->read());
+
+    workloads_ = TRY(datapath::Workloads::open(
+        paths_.state + "/workloads",
+        {[this](const model::Workload& workload) { return attach(workload); },
+         [this](const model::Workload& workload) { detach(workload); }},
+        [this](const model::Workload& workload) { return plumbing_->present(workload); }));
+    cni_.emplace(
+        datapath::CniContext{*plumbing_, *ipam_, *workloads_, cgroup_mount_, [this]() -> Result<> {
+                                 if (unenforced_.empty()) return {};
+                                 return fail(Code::unavailable, "{}", unenforced_);
+                             }});
+    TRY(datapath::reconcile_workloads(*cni_));
+    datapath::replay_tombstones(*cni_, paths_.tombstones());
+    return {};
+}
+
+Result<> Node::run() {
+    // Flows can be named from the first one on, so the ring is read once the directory is there.
+    source_ = TRY(source::FilesSource::create(
+        {config_.manifests, paths_.state, 20},
+        [this](std::shared_ptr<const model::Objects> objects) { publish(std::move(objects)); }));
+    TRY(source_->start(loop_));
+    ready_ = true;
+    TRY(reconcile());
+    // Programs are replaced in place by this run's.
+    for (const auto& workload : workloads_->all())
+        TRY(kernel_->attach(workload));
+    kernel_->detach_all_but(workloads_->all());
+
+    ring_ = TRY(ebpf::Ring::open(kernel_->flow_ring()));
+    observe::RingSource ring;
+    ring.fd = ring_->fd();
+    ring.consume = [this](const observe::RingSource::Handler& handler) {
+        return ring_->consume(handler);
+    };
+    ring.lost = [this] {
+        const auto metrics = kernel_->metrics();
+        return metrics ? (*metrics)[BL_METRIC_flow_lost] : 0;
+    };
+    consumer_ = TRY(observe::Consumer::start(ingest_, std::move(ring)));
+
+    loop_.every(config_.ct_sweep_s * 1000ULL, [this] { sweep(); });
+    loop_.every(kTombstonePeriodMs,
+                [this] { datapath::replay_tombstones(*cni_, paths_.tombstones()); });
+    return {};
+}
+
+Result<> Node::reconcile() { return reconcile(workloads_->all()); }
+
+Result<> Node::reconcile(const std::vector<model::Workload>& workloads) {
+    auto compiled = datapath::compile({*objects_, workloads, host_addresses_, tables_, {}});
+    Result<> done;
+    if (!compiled) {
+        done = Failure(compiled.error());
+    } else {
+        // Names first: then the first flow of a new workload has one.
+        ingest_.set_directory(compiled->directory);
+        done = kernel_->write(tables_, compiled->tables);
+        if (!done) ingest_.set_directory(directory_);
+    }
+    if (!done) {
+        if (unenforced_ != done.error().message) {
+            log_error("the desired state is not in force, the previous one stays",
+                      kv("error", done.error().message));
+        }
+        unenforced_ = done.error().message;
+        return done;
+    }
+    unenforced_.clear();
+    tables_ = std::move(compiled->tables);
+    directory_ = std::move(compiled->directory);
+    if (warnings_ != compiled->warnings) {
+        warnings_ = std::move(compiled->warnings);
+        for (const auto& warning : warnings_)
+            log_warn(warning);
+    }
+    if (!compiled->gone.empty()) end_connections(compiled->gone, workloads);
+    return {};
+}
+
+Result<> Node::attach(const model::Workload& workload) {
+    auto workloads = workloads_->all();
+    if (std::none_of(workloads.begin(), workloads.end(),
+                     [&](const auto& w) { return w.id == workload.id; })) {
+        workloads.push_back(workload);
+    }
+    TRY(reconcile(workloads));
+    if (const auto done = kernel_->attach(workload); !done) {
+        std::erase_if(workloads, [&](const auto& w) { return w.id == workload.id; });
+        (void)reconcile(workloads);
+        return done;
+    }
+    log_info("workload attached", kv("workload", workload.name.to_string()), kv("id", workload.id),
+             kv("interface", workload.host_interface));
+    return {};
+}
+
+void Node::detach(const model::Workload& workload) {
+    kernel_->detach(workload);
+    auto workloads = workloads_->all();
+    std::erase_if(workloads, [&](const auto& w) { return w.id == workload.id; });
+    (void)reconcile(workloads);
+    log_info("workload detached", kv("workload", workload.name.to_string()), kv("id", workload.id));
+}
+
+void Node::publish(std::shared_ptr<const model::Objects> objects) {
+    objects_ = std::move(objects);
+    if (ready_) (void)reconcile(); // a failure is kept for status() and told to whoever applied
+}
+
+// Connections to a backend that no longer exists would hang: TCP is reset in the client's namespace; connected UDP sockets
+// of the host get an error, those of workloads are moved by the datapath.
+void Node::end_connections(const std::vector<datapath::GoneBackend>& gone,
+                           const std::vector<model::Workload>& workloads) {
+    std::vector<net::SocketFilter> tcp;
+    std::vector<net::SocketFilter> udp;
+    for (const auto& [id, backend] : gone) {
+        if (tables_.endpoints.contains(backend.addr)) continue;
+        const net::Ip ip = to_ip(backend.addr);
+        if (is_listed(*objects_, ip)) continue;
+        net::SocketFilter filter;
+        filter.protocol = backend.proto;
+        filter.remote = ip;
+        filter.remote_port = __builtin_bswap16(backend.port);
+        if (backend.proto == kTcp) tcp.push_back(filter);
+        if (backend.proto == kUdp) udp.push_back(filter);
+    }
+    const auto destroy = [](Result<net::SockDiag> sockets,
+                            const std::vector<net::SocketFilter>& filters) {
+        if (!sockets) return;
+        for (const auto& filter : filters) {
+            const auto ended = sockets->destroy(filter);
+            if (!ended) {
+                log_warn("connections of a vanished backend could not be ended",
+                         kv("error", ended.error().message));
+            } else if (*ended > 0) {
+                log_info("ended connections of a vanished backend",
+                         kv("address", filter.remote->to_string()), kv("count", *ended));
+            }
+        }
+    };
+    if (!tcp.empty() || !udp.empty()) {
+        destroy(net::SockDiag::open(), tcp);
+        destroy(net::SockDiag::open(), udp);
+    }
+    if (tcp.empty()) return;
+    for (const auto& workload : workloads) {
+        auto netns = net::Namespace::open(workload.netns);
+        if (netns && netns->inode() == workload.netns_inode)
+            destroy(net::SockDiag::open_in(*netns), tcp);
+    }
+}
+
+Result<> Node::watch_addresses() {
+    monitor_.emplace(TRY(net::NetlinkMonitor::open()));
+    return loop_.watch(monitor_->fd(), EPOLLIN, [this](std::uint32_t) {
+        bool look = false;
+        for (;;) {
+            const auto events = monitor_->read();
+            if (!events || events->empty()) break;
+            for (const auto& event : *events) {
+                using Kind = net::NetlinkMonitor::Event::Kind;
+                look = look || event.kind == Kind::address_added ||
+                       event.kind == Kind::address_removed || event.kind == Kind::lost;
+            }
+        }
+        if (!look) return;
+        const auto changed = read_addresses();
+        if (changed && *changed && ready_) (void)reconcile();
+    });
+}
+
+Result<bool> Node::read_addresses() {
+    std::vector<net::Ip> found;
+    for (const auto& address : TRY(netlink_->addresses())) {
+        if (is_node_address(address.ip)) found.push_back(address.ip);
+    }
+    std::sort(found.begin(), found.end());
+    found.erase(std::unique(found.begin(), found.end()), found.end());
+    if (found == host_addresses_) return false;
+    host_addresses_ = std::move(found);
+    return true;
+}
+
+void Node::sweep() {
+    const auto metrics = kernel_->metrics();
+    const std::uint64_t full = metrics ? (*metrics)[BL_METRIC_ct_full] : ct_full_;
+    const bool pressure = full != ct_full_ || connections_ > config_.ct_entries / 10 * 9;
+    if (full != ct_full_) {
+        log_warn("the connection table is full, new connections are refused",
+                 kv("refused", full - ct_full_), kv("entries", config_.ct_entries));
+        ct_full_ = full;
+    }
+    const auto swept = kernel_->sweep(pressure);
+    if (!swept) {
+        log_error("idle connections cannot be removed", kv("error", swept.error().message));
+        return;
+    }
+    connections_ = swept->seen - swept->removed;
+}
+
+} // namespace beeline::agent

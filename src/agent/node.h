@@ -1,0 +1,111 @@
+// The agent of one node: everything wired together, on one control loop.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/config.h"
+#include "api/client/paths.h"
+#include "datapath/cni.h"
+#include "datapath/compile.h"
+#include "datapath/ipam.h"
+#include "datapath/kernel.h"
+#include "datapath/plumbing.h"
+#include "datapath/workloads.h"
+#include "ebpf/ring.h"
+#include "ebpf/system.h"
+#include "loop/loop.h"
+#include "net/netlink.h"
+#include "observe/consumer.h"
+#include "observe/ingest.h"
+#include "observe/store.h"
+#include "source/files.h"
+
+namespace beeline::agent {
+
+// Everything but what is marked otherwise belongs to the loop's thread.
+class Node {
+public:
+    // Loads, takes over what an earlier run left, and brings the maps to the desired state. The agent's network namespace is the
+    // node's. `loop` must outlive the node.
+    static Result<std::unique_ptr<Node>> start(Config config, api::Paths paths, loop::Loop& loop);
+    ~Node();
+    Node(const Node&) = delete;
+    Node& operator=(const Node&) = delete;
+
+    // Compiles the desired state and makes the kernel's maps equal to it.
+    Result<> reconcile();
+    // Why the last desired state is not in force; empty when it is.
+    [[nodiscard]] const std::string& unenforced() const { return unenforced_; }
+
+    [[nodiscard]] const Config& config() const { return config_; }
+    [[nodiscard]] const api::Paths& paths() const { return paths_; }
+    [[nodiscard]] datapath::Kernel& kernel() { return *kernel_; }
+    [[nodiscard]] datapath::CniContext& cni() { return *cni_; }
+    [[nodiscard]] source::FilesSource& source() { return *source_; }
+    [[nodiscard]] const datapath::Tables& tables() const { return tables_; }
+    [[nodiscard]] const std::shared_ptr<const model::Directory>& directory() const {
+        return directory_;
+    }
+    [[nodiscard]] std::vector<model::Workload> workloads() const { return workloads_->all(); }
+    [[nodiscard]] const std::vector<net::Ip>& host_addresses() const { return host_addresses_; }
+    [[nodiscard]] const std::vector<ebpf::Feature>& features() const { return features_; }
+    [[nodiscard]] std::uint32_t connections() const { return connections_; }
+    [[nodiscard]] std::int64_t started() const { return started_; } // seconds since the epoch
+    // Any thread.
+    [[nodiscard]] const observe::Store& store() const { return store_; }
+    [[nodiscard]] const observe::Ingest& ingest() const { return ingest_; }
+
+private:
+    Node(Config config, api::Paths paths, loop::Loop& loop);
+    Result<> prepare();
+    Result<> take_over();
+    Result<> run();
+
+    Result<> reconcile(const std::vector<model::Workload>& workloads);
+    Result<> attach(const model::Workload& workload);
+    void detach(const model::Workload& workload);
+    void publish(std::shared_ptr<const model::Objects> objects);
+    void end_connections(const std::vector<datapath::GoneBackend>& gone,
+                         const std::vector<model::Workload>& workloads);
+    Result<> watch_addresses();
+    Result<bool> read_addresses(); // whether they changed
+    void sweep();
+
+    Config config_;
+    api::Paths paths_;
+    loop::Loop& loop_;
+    Fd lock_;
+    std::string cgroup_mount_;
+    std::vector<ebpf::Feature> features_;
+    std::int64_t started_ = 0;
+
+    std::unique_ptr<datapath::Ipam> ipam_;
+    std::optional<datapath::Plumbing> plumbing_;
+    std::unique_ptr<datapath::Kernel> kernel_;
+    std::unique_ptr<datapath::Workloads> workloads_;
+    std::optional<datapath::CniContext> cni_;
+    std::unique_ptr<source::FilesSource> source_;
+    std::optional<net::Netlink> netlink_;
+    std::optional<net::NetlinkMonitor> monitor_;
+
+    std::shared_ptr<const model::Objects> objects_ = std::make_shared<model::Objects>();
+    std::vector<net::Ip> host_addresses_;
+    datapath::Tables tables_; // as written
+    std::shared_ptr<const model::Directory> directory_ = std::make_shared<model::Directory>();
+    std::vector<std::string> warnings_;
+    std::string unenforced_;
+    bool ready_ = false; // before that, changes wait for the first reconcile
+    std::uint32_t connections_ = 0;
+    std::uint64_t ct_full_ = 0;
+
+    observe::Store store_;
+    observe::Ingest ingest_;
+    std::unique_ptr<ebpf::Ring> ring_;
+    std::unique_ptr<observe::Consumer> consumer_;
+};
+
+} // namespace beeline::agent

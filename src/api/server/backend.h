@@ -1,0 +1,99 @@
+// What the local API asks of the agent: one method per call. The server has checked every parameter
+// before it calls.
+//
+// Methods run on the server's threads, several at a time; an implementation moves to the control
+// loop with loop.call(). They may take as long as they need, but Server::stop() waits for them.
+// Each returns the document that docs/api.md describes; an Error becomes the HTTP status of its
+// code.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "base/result.h"
+#include "model/objects.h"
+#include "model/protocol.h"
+#include "net/address.h"
+#include "observe/filter.h"
+
+namespace beeline::api {
+
+// Lines of JSON for one client. Used by one thread; destroyed when the client is gone.
+class LineStream {
+public:
+    virtual ~LineStream() = default;
+    // The next line without its newline, waiting up to `wait` for one. Nothing: there was none, or
+    // done().
+    virtual std::optional<std::string> next(std::chrono::milliseconds wait) = 0;
+    // Nothing will come any more.
+    [[nodiscard]] virtual bool done() const = 0;
+};
+
+struct ObjectQuery {
+    std::string kind;                 // any case; empty: every kind
+    std::optional<std::string> space; // "" selects cluster-wide kinds
+    std::string name;                 // empty: every name
+};
+
+struct ExplainEnd {
+    enum class Kind { workload, address, host };
+    Kind kind = Kind::host;
+    model::ObjectName name; // of a workload
+    net::Ip address;        // of an address
+};
+
+struct ExplainQuery {
+    ExplainEnd source;
+    ExplainEnd destination;
+    model::Protocol protocol = model::Protocol::tcp;
+    std::uint16_t port = 0; // 0 for protocols without ports
+};
+
+// A call of the CNI plugin; members that the verb does not need can be empty.
+struct CniCall {
+    std::string verb;      // "add", "del", "check", "gc", "status"
+    std::string container; // CNI_CONTAINERID
+    std::string netns;     // CNI_NETNS
+    std::string interface; // CNI_IFNAME
+    std::string args;      // CNI_ARGS
+    std::string path;      // CNI_PATH
+    nlohmann::json config; // the network configuration, an object
+};
+
+// `code` 0: success with `result` ({} for verbs without one). Others are error codes of the CNI
+// specification.
+struct CniReply {
+    unsigned code = 0;
+    std::string message;
+    std::string details;
+    nlohmann::json result = nlohmann::json::object();
+};
+
+class Backend {
+public:
+    virtual ~Backend() = default;
+
+    virtual Result<nlohmann::json> status() = 0;
+    virtual Result<nlohmann::json> workloads() = 0;
+    virtual Result<nlohmann::json> services() = 0;
+    virtual Result<nlohmann::json> objects(const ObjectQuery& query) = 0;
+    // All or nothing; returns when it is enforced. `yaml` is not empty.
+    virtual Result<nlohmann::json> apply(const std::string& yaml, bool dry_run) = 0;
+    // `kind` in any case; `name.space` is empty for cluster-wide kinds.
+    virtual Result<nlohmann::json> remove(const std::string& kind,
+                                          const model::ObjectName& name) = 0;
+    virtual Result<std::unique_ptr<LineStream>> flows(const observe::FlowFilter& filter) = 0;
+    virtual Result<nlohmann::json> explain(const ExplainQuery& query) = 0;
+    virtual Result<nlohmann::json> maps() = 0;
+    virtual Result<nlohmann::json> map(const std::string& name, std::size_t limit) = 0;
+    // An Error here becomes a CNI error with a code that fits it.
+    virtual Result<CniReply> cni(const CniCall& call) = 0;
+};
+
+} // namespace beeline::api

@@ -1,0 +1,272 @@
+#include "api/server/v1.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <optional>
+
+namespace beeline::api {
+namespace {
+
+constexpr std::uint64_t kMaxLast = 10'000'000;
+constexpr std::uint64_t kMaxMapEntries = 10'000'000;
+constexpr std::size_t kMapEntries = 1000; // shown when no limit is given
+
+std::int64_t now_ns() {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(
+               std::chrono::system_clock::now().time_since_epoch())
+        .count();
+}
+
+std::string lower(std::string text) {
+    std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) {
+        return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : static_cast<char>(c);
+    });
+    return text;
+}
+
+Result<Reply> document(Result<nlohmann::json> result) {
+    return result.map([](const nlohmann::json& value) { return json_reply(value); });
+}
+
+Result<std::vector<model::Flow::Verdict>> verdicts(const Query& query) {
+    std::vector<model::Flow::Verdict> out;
+    for (const auto& value : query.all("verdict")) {
+        const std::string text = lower(value);
+        if (text == "forwarded")
+            out.push_back(model::Flow::Verdict::forwarded);
+        else if (text == "dropped")
+            out.push_back(model::Flow::Verdict::dropped);
+        else
+            return fail(Code::invalid, "parameter 'verdict': '{}' is not one of forwarded, dropped",
+                        value);
+    }
+    return out;
+}
+
+Result<Reply> flows(Backend& backend, const Query& query) {
+    observe::FlowFilter flows;
+    flows.follow = TRY(query.flag("follow"));
+    flows.since_ns = TRY(query.moment("since", now_ns()));
+    flows.last = TRY(query.number("last", 0, kMaxLast));
+    flows.pods = TRY(query.workloads("pod"));
+    flows.to_pods = TRY(query.workloads("to_pod"));
+    flows.verdicts = TRY(verdicts(query));
+    flows.protocols = TRY(query.protocols("protocol"));
+    flows.ports = TRY(query.ports("port"));
+    Reply reply;
+    reply.content_type = "application/jsonl";
+    reply.stream = TRY(backend.flows(flows));
+    return reply;
+}
+
+Result<ExplainEnd> explain_end(const Query& query, std::string_view parameter) {
+    const std::string text = query.text(parameter);
+    if (text == "host") return ExplainEnd{};
+    if (const auto address = net::Ip::parse(text))
+        return ExplainEnd{.kind = ExplainEnd::Kind::address, .name = {}, .address = *address};
+    if (auto name = parse_object_name(text))
+        return ExplainEnd{
+            .kind = ExplainEnd::Kind::workload, .name = std::move(*name), .address = {}};
+    return fail(Code::invalid,
+                "parameter '{}': '{}' is not a workload (NAMESPACE/NAME), an address or 'host'",
+                parameter, text);
+}
+
+bool has_ports(model::Protocol protocol) {
+    return protocol == model::Protocol::tcp || protocol == model::Protocol::udp ||
+           protocol == model::Protocol::sctp;
+}
+
+Result<Reply> explain(Backend& backend, const Query& query) {
+    ExplainQuery explain;
+    explain.source = TRY(explain_end(query, "source"));
+    explain.destination = TRY(explain_end(query, "destination"));
+    if (const auto protocols = TRY(query.protocols("protocol")); !protocols.empty())
+        explain.protocol = protocols[0];
+    if (const auto ports = TRY(query.ports("port")); !ports.empty()) explain.port = ports[0];
+    if (has_ports(explain.protocol) != (explain.port != 0)) {
+        return fail(Code::invalid, "parameter 'port': {} {}", model::to_string(explain.protocol),
+                    explain.port == 0 ? "needs one" : "has no ports");
+    }
+    return document(backend.explain(explain));
+}
+
+Result<Reply> apply(Backend& backend, const Request& request) {
+    const bool dry_run = TRY(request.query.flag("dry_run"));
+    if (request.body.find_first_not_of(" \t\r\n") == std::string::npos)
+        return fail(Code::invalid,
+                    "the body is empty: send the objects as YAML, several with '---' between them");
+    return document(backend.apply(request.body, dry_run));
+}
+
+Result<Reply> objects(Backend& backend, const Query& query) {
+    ObjectQuery objects;
+    objects.kind = query.text("kind");
+    objects.name = query.text("name");
+    if (query.has("namespace")) {
+        objects.space = query.text("namespace");
+        if (objects.space == "-") objects.space = "";
+    }
+    return document(backend.objects(objects));
+}
+
+Result<Reply> remove(Backend& backend, const Request& request) {
+    const std::string& space = request.captures.at(1);
+    return document(
+        backend.remove(request.captures.at(0),
+                       model::ObjectName{space == "-" ? "" : space, request.captures.at(2)}));
+}
+
+Result<Reply> dump_map(Backend& backend, const Request& request) {
+    const auto limit = TRY(request.query.number("limit", 1, kMaxMapEntries));
+    return document(backend.map(request.captures.at(0), limit.value_or(kMapEntries)));
+}
+
+// --- CNI: errors have the form of the CNI specification
+
+constexpr unsigned kCniUnsupportedField = 2;
+constexpr unsigned kCniUnknownContainer = 3;
+constexpr unsigned kCniInvalidEnvironment = 4;
+constexpr unsigned kCniDecode = 6;
+constexpr unsigned kCniInvalidConfig = 7;
+constexpr unsigned kCniTryLater = 11;
+constexpr unsigned kCniUnavailable = 50;
+constexpr unsigned kCniLimited = 51;
+constexpr unsigned kCniOther = 999;
+
+int cni_http_status(unsigned code) {
+    switch (code) {
+    case kCniTryLater:
+    case kCniUnavailable:
+    case kCniLimited: return 503;
+    case kCniUnknownContainer: return 404;
+    default: return code <= kCniInvalidConfig ? 400 : 500;
+    }
+}
+
+unsigned cni_code(Code code) {
+    switch (code) {
+    case Code::invalid: return kCniInvalidConfig;
+    case Code::not_found: return kCniUnknownContainer;
+    case Code::unsupported: return kCniUnsupportedField;
+    case Code::unavailable:
+    case Code::exhausted: return kCniTryLater;
+    default: return kCniOther;
+    }
+}
+
+Reply cni_failure(const nlohmann::json& config, unsigned code, const std::string& message,
+                  const std::string& details = {}) {
+    nlohmann::json body{{"cniVersion", "1.0.0"}, {"code", code}, {"msg", message}};
+    if (config.is_object() && config.contains("cniVersion") && config["cniVersion"].is_string())
+        body["cniVersion"] = config["cniVersion"];
+    if (!details.empty()) body["details"] = details;
+    return json_reply(body, cni_http_status(code));
+}
+
+// What a verb must be told.
+std::string_view missing_for(const CniCall& call) {
+    if (call.verb == "gc" || call.verb == "status") return {};
+    if (call.container.empty()) return "container";
+    if (call.interface.empty()) return "interface";
+    if (call.netns.empty() && call.verb != "del") return "netns";
+    return {};
+}
+
+Reply cni(Backend& backend, const Request& request) {
+    CniCall call;
+    call.verb = request.captures.at(0);
+    static constexpr std::array<std::string_view, 5> kVerbs{"add", "del", "check", "gc", "status"};
+    if (std::find(kVerbs.begin(), kVerbs.end(), call.verb) == kVerbs.end()) {
+        return error_reply(
+            Error{Code::not_found, 0,
+                  fmt::format("'{}' is not a CNI verb: add, del, check, gc, status", call.verb)});
+    }
+    auto body = nlohmann::json::parse(request.body, nullptr, false);
+    if (!body.is_object()) return cni_failure({}, kCniDecode, "the body is not a JSON object");
+    for (auto& [key, value] : body.items()) {
+        std::string* text = key == "container"   ? &call.container
+                            : key == "netns"     ? &call.netns
+                            : key == "interface" ? &call.interface
+                            : key == "args"      ? &call.args
+                            : key == "path"      ? &call.path
+                                                 : nullptr;
+        if (text != nullptr && value.is_string())
+            *text = value;
+        else if (text != nullptr)
+            return cni_failure({}, kCniDecode, fmt::format("'{}' is not a string", key));
+        else if (key == "config")
+            call.config = std::move(value);
+        else
+            return cni_failure({}, kCniDecode,
+                               fmt::format("unknown member '{}': known are container, netns, "
+                                           "interface, args, path, config",
+                                           key));
+    }
+    if (!call.config.is_object())
+        return cni_failure({}, kCniInvalidConfig,
+                           "'config' is not an object: send the network configuration");
+    if (const auto missing = missing_for(call); !missing.empty())
+        return cni_failure(call.config, kCniInvalidEnvironment,
+                           fmt::format("'{}' is missing", missing));
+    const auto reply = backend.cni(call);
+    if (!reply)
+        return cni_failure(call.config, cni_code(reply.error().code), reply.error().message);
+    if (reply->code != 0)
+        return cni_failure(call.config, reply->code, reply->message, reply->details);
+    return json_reply(reply->result);
+}
+
+} // namespace
+
+std::string_view openapi_document() {
+    static constexpr std::string_view kText =
+#include "openapi.inc"
+        ;
+    return kText;
+}
+
+Router v1_routes(Backend& backend) {
+    Router router;
+    const auto get = [&](std::string pattern, std::function<Result<Reply>(const Request&)> handle,
+                         std::vector<Parameter> parameters = {}) {
+        router.add({"GET", std::move(pattern), std::move(parameters), std::move(handle)});
+    };
+    Backend* agent = &backend;
+    get("/v1/status", [=](const Request&) { return document(agent->status()); });
+    get("/v1/workloads", [=](const Request&) { return document(agent->workloads()); });
+    get("/v1/services", [=](const Request&) { return document(agent->services()); });
+    get("/v1/objects", [=](const Request& request) { return objects(*agent, request.query); },
+        {{"kind"}, {"namespace"}, {"name"}});
+    router.add({"POST", "/v1/objects", {{"dry_run"}}, [=](const Request& request) {
+                    return apply(*agent, request);
+                }});
+    router.add({"DELETE", "/v1/objects/{kind}/{namespace}/{name}", {}, [=](const Request& request) {
+                    return remove(*agent, request);
+                }});
+    get("/v1/flows", [=](const Request& request) { return flows(*agent, request.query); },
+        {{"follow"},
+         {"since"},
+         {"last"},
+         {"pod", true},
+         {"to_pod", true},
+         {"verdict", true},
+         {"protocol", true},
+         {"port", true}});
+    get("/v1/policy/explain",
+        [=](const Request& request) { return explain(*agent, request.query); },
+        {{"source"}, {"destination"}, {"port"}, {"protocol"}});
+    get("/v1/maps", [=](const Request&) { return document(agent->maps()); });
+    get("/v1/maps/{name}", [=](const Request& request) { return dump_map(*agent, request); },
+        {{"limit"}});
+    router.add({"POST", "/v1/cni/{verb}", {}, [=](const Request& request) -> Result<Reply> {
+                    return cni(*agent, request);
+                }});
+    get("/v1/openapi", [](const Request&) -> Result<Reply> {
+        return Reply{.content_type = "application/yaml", .body = std::string(openapi_document())};
+    });
+    return router;
+}
+
+} // namespace beeline::api

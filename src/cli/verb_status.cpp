@@ -1,0 +1,162 @@
+#include <fmt/format.h>
+
+#include "cli/json_view.h"
+#include "cli/output.h"
+#include "cli/table.h"
+#include "cli/verbs.h"
+
+namespace beeline::cli {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::string_view kRed = "31";
+constexpr std::string_view kYellow = "33";
+
+std::string objects_text(const json& source) {
+    std::vector<std::string> counts;
+    for (const auto& [kind, count] : member(source, "objects").items())
+        counts.push_back(fmt::format("{} {}", text(count), kind));
+    return counts.empty() ? "no objects" : joined(counts, ", ");
+}
+
+std::string range_text(const json& range) {
+    return fmt::format("{} of {} in {}", text(range, "used"), text(range, "size"),
+                       text(range, "range"));
+}
+
+class Page {
+public:
+    explicit Page(Context& context) : context_(context) {}
+
+    void line(std::string_view title, const std::string& value, std::string_view style = {}) {
+        const std::string shown = printable(value);
+        context_.out << fmt::format("  {:<11} {}\n", title,
+                                    style.empty() ? shown : context_.styled(shown, style));
+    }
+    void section(std::string_view title) { context_.out << '\n' << title << '\n'; }
+    void table(const Table& table) { table.print(context_.out); }
+
+private:
+    Context& context_;
+};
+
+void print_head(Context& context, Page& page, const json& status) {
+    const std::string instance = text(status, "instance");
+    context.out << printable(fmt::format(
+        "beelined {} on {}{}, pid {}, up {}\n", text(status, "version"), text(status, "node"),
+        instance.empty() ? "" : fmt::format(" (instance {})", instance), text(status, "pid"),
+        duration_text(number(status, "uptime_s") * 1000)));
+    const json& source = member(status, "source");
+    page.line("source", fmt::format("{} {}: {}", text(source, "kind"), text(source, "manifests"),
+                                    objects_text(source)));
+    page.line("workloads", fmt::format("{} ({} identities, {} services, {} policies)",
+                                       number(status, "workloads"), number(status, "identities"),
+                                       number(status, "services"), number(status, "policies")));
+    std::vector<std::string> ranges;
+    for (const auto* family : {"ipv4", "ipv6"}) {
+        const json& range = member(member(status, "addresses"), family);
+        if (range.is_object() && !text(range, "range").empty()) ranges.push_back(range_text(range));
+    }
+    page.line("addresses", ranges.empty() ? "no ranges" : joined(ranges, ", "));
+    const json& flows = member(status, "flows");
+    const json& rate = member(flows, "per_second");
+    page.line("flows",
+              fmt::format("{} of {} stored, {:.1f} a second", number(flows, "stored"),
+                          number(flows, "capacity"), rate.is_number() ? rate.get<double>() : 0.0));
+    page.line("kernel", text(member(status, "kernel"), "release"));
+}
+
+void print_losses(Page& page, const json& status) {
+    const json& losses = member(status, "losses");
+    std::vector<std::string> parts;
+    if (losses.is_object()) {
+        for (const auto& [where, count] : losses.items()) {
+            if (count.is_number() && count != 0)
+                parts.push_back(fmt::format("{} in the {}", text(count), where));
+        }
+    }
+    page.line("losses", parts.empty() ? "none" : "flows lost: " + joined(parts, ", "),
+              parts.empty() ? std::string_view{} : kYellow);
+}
+
+void print_features(Context& context, Page& page, const json& status) {
+    const json& features = list(member(status, "kernel"), "features");
+    std::vector<const json*> missing;
+    for (const auto& feature : features)
+        if (!flag(feature, "available")) missing.push_back(&feature);
+    if (!missing.empty()) {
+        page.section("This kernel lacks");
+        for (const auto* feature : missing)
+            page.line(text(*feature, "name"), text(*feature, "lost"));
+    }
+    if (context.format != Format::wide) return;
+    page.section("This kernel has");
+    std::vector<std::string> available;
+    for (const auto& feature : features)
+        if (flag(feature, "available")) available.push_back(text(feature, "name"));
+    context.out << "  " << printable(joined(available, " ")) << '\n';
+}
+
+void print_errors(Context& context, Page& page, const json& status) {
+    const json& errors = list(member(status, "source"), "errors");
+    if (errors.empty()) return;
+    page.section("Manifests with errors (what they said before stays in force)");
+    for (const auto& error : errors) {
+        const std::string file = text(error, "file");
+        const std::string message = text(error, "message");
+        // Most messages begin with the place already.
+        const bool placed = file.empty() || message.starts_with(file);
+        context.out << "  "
+                    << context.styled(printable(placed ? message : file + ": " + message), kRed)
+                    << '\n';
+    }
+}
+
+void print_tables(Context& context, Page& page, const json& status) {
+    Table drops({"DROPPED PACKETS", "REASON"});
+    for (const auto& drop : list(status, "drops")) {
+        if (number(drop, "count") != 0) drops.row({text(drop, "count"), text(drop, "reason")});
+    }
+    if (!drops.empty()) {
+        context.out << '\n';
+        page.table(drops);
+    }
+    if (context.format != Format::wide) return;
+    Table maps({"MAP", "ENTRIES", "MAX"});
+    for (const auto& map : list(status, "maps"))
+        maps.row({text(map, "name"), text(map, "entries"), text(map, "max_entries")});
+    context.out << '\n';
+    page.table(maps);
+    Table metrics({"METRIC", "VALUE"});
+    for (const auto& [name, value] : member(status, "metrics").items())
+        metrics.row({name, text(value)});
+    context.out << '\n';
+    page.table(metrics);
+}
+
+void print_status(Context& context, const json& status) {
+    Page page(context);
+    print_head(context, page, status);
+    print_losses(page, status);
+    print_features(context, page, status);
+    print_errors(context, page, status);
+    print_tables(context, page, status);
+}
+
+} // namespace
+
+void register_status_commands(CLI::App& app, Context& context) {
+    auto* verb =
+        add_verb(app, "status", "How the agent is, what it has lost and what this kernel lacks",
+                 "beeline status\n"
+                 "beeline --instance demo status -o json");
+    add_format(verb, context, {Format::table, Format::wide, Format::json, Format::yaml});
+    on_run(verb, context, [&context]() -> Result<int> {
+        const json status = TRY(TRY(context.client()).get("/v1/status"));
+        print_document(context, status, [&] { print_status(context, status); });
+        return kDone;
+    });
+}
+
+} // namespace beeline::cli

@@ -1,0 +1,18 @@
+// Each adds its verbs to the command line.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include "cli/context.h"
+
+namespace beeline::cli {
+
+void register_status_commands(CLI::App& app, Context& context);
+void register_object_commands(CLI::App& app, Context& context);  // apply, delete, get
+void register_flow_commands(CLI::App& app, Context& context);    // flows
+void register_policy_commands(CLI::App& app, Context& context);  // policy explain
+void register_service_commands(CLI::App& app, Context& context); // service list
+void register_map_commands(CLI::App& app, Context& context);     // map list, map dump
+void register_shell_commands(CLI::App& app, Context& context); // completion, the command-line page
+
+} // namespace beeline::cli

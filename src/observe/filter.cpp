@@ -1,0 +1,96 @@
+#include "observe/filter.h"
+
+#include <algorithm>
+#include <string_view>
+
+namespace beeline::observe {
+namespace {
+
+struct Pod {
+    std::string_view space;
+    std::string_view name;
+};
+
+// What the fields look at, whichever form the flow has.
+struct Subject {
+    std::int64_t time_ns;
+    model::Flow::Kind kind;
+    Pod source;
+    Pod destination;
+    model::Flow::Verdict verdict;
+    model::Protocol protocol;
+    std::uint16_t port;
+    std::uint16_t service_port;
+};
+
+Pod pod(model::FlowEnd::Kind kind, std::string_view space, std::string_view name) {
+    if (kind != model::FlowEnd::Kind::workload && kind != model::FlowEnd::Kind::remote) return {};
+    return {space, name};
+}
+
+bool is_pod(const std::string& wanted, const Pod& pod) {
+    if (pod.name.empty()) return false;
+    const std::string_view text = wanted;
+    const auto slash = text.find('/');
+    if (slash == std::string_view::npos) return text == pod.name;
+    const std::string_view name = text.substr(slash + 1);
+    return text.substr(0, slash) == pod.space && (name.empty() || name == pod.name);
+}
+
+template <typename T, typename Predicate>
+bool any(const std::vector<T>& values, Predicate predicate) {
+    return values.empty() || std::any_of(values.begin(), values.end(), predicate);
+}
+
+bool has_ports(model::Protocol protocol) {
+    return protocol == model::Protocol::tcp || protocol == model::Protocol::udp ||
+           protocol == model::Protocol::sctp;
+}
+
+bool same_protocol(model::Protocol wanted, model::Protocol protocol) {
+    return wanted == model::Protocol::any || wanted == protocol ||
+           (wanted == model::Protocol::icmp && protocol == model::Protocol::icmpv6);
+}
+
+bool passes(const FlowFilter& filter, const Subject& flow) {
+    if (filter.since_ns && flow.time_ns < *filter.since_ns) return false;
+    if (flow.kind == model::Flow::Kind::lost) return true;
+    return any(filter.pods,
+               [&](const auto& wanted) {
+                   return is_pod(wanted, flow.source) || is_pod(wanted, flow.destination);
+               }) &&
+           any(filter.to_pods,
+               [&](const auto& wanted) { return is_pod(wanted, flow.destination); }) &&
+           any(filter.verdicts, [&](auto wanted) { return wanted == flow.verdict; }) &&
+           any(filter.protocols,
+               [&](auto wanted) { return same_protocol(wanted, flow.protocol); }) &&
+           any(filter.ports, [&](auto wanted) {
+               return has_ports(flow.protocol) &&
+                      (wanted == flow.port || (wanted == flow.service_port && wanted != 0));
+           });
+}
+
+} // namespace
+
+bool FlowFilter::matches(const model::Flow& flow) const {
+    return passes(*this, {flow.time_ns, flow.kind,
+                          pod(flow.source.kind, flow.source.space, flow.source.name),
+                          pod(flow.destination.kind, flow.destination.space, flow.destination.name),
+                          flow.verdict, flow.protocol, flow.destination.port, flow.service_port});
+}
+
+bool FlowFilter::matches(const Record& record) const {
+    Subject subject{record.time_ns, record.kind, {}, {}, verdict(record.kind), {}, 0, 0};
+    if (const Context* context = record.context.get()) {
+        const Names& source = *context->source;
+        const Names& destination = *context->destination;
+        subject.source = pod(source.kind, source.space, source.name);
+        subject.destination = pod(destination.kind, destination.space, destination.name);
+        subject.protocol = context->path.protocol;
+        subject.port = record.port[1];
+        subject.service_port = context->path.service_port;
+    }
+    return passes(*this, subject);
+}
+
+} // namespace beeline::observe

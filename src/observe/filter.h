@@ -1,0 +1,36 @@
+// Which flows a reader asks for.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/flow.h"
+#include "observe/record.h"
+
+namespace beeline::observe {
+
+// Values of one field are alternatives, fields restrict each other, an empty field lets everything through.
+struct FlowFilter {
+    std::vector<std::string>
+        pods; // either end: "ns/name", "ns/" for all of a namespace, or "name" in any
+    std::vector<std::string> to_pods; // the destination
+    std::vector<model::Flow::Verdict> verdicts;
+    std::vector<model::Protocol> protocols; // icmp lets ICMPv6 through too
+    std::vector<std::uint16_t>
+        ports; // destination port, or that of the service; of TCP, UDP and SCTP only
+    std::optional<std::int64_t> since_ns; // CLOCK_REALTIME
+
+    // Where to begin and end, not part of matches(): the last so many matches only; whether to go on with flows
+    // to come. Following without `last` and `since_ns` begins with the present.
+    std::optional<std::size_t> last;
+    bool follow = false;
+
+    // A loss concerns every reader: only `since_ns` applies to it.
+    [[nodiscard]] bool matches(const model::Flow& flow) const;
+    [[nodiscard]] bool matches(const Record& record) const; // the same, without making a Flow
+};
+
+} // namespace beeline::observe

@@ -1,0 +1,112 @@
+#include "observe/filter.h"
+
+#include <gtest/gtest.h>
+
+#include "observe/enrich.h"
+#include "observe/test_events.h"
+
+namespace beeline::observe {
+namespace {
+
+using namespace testing;
+using model::Protocol;
+using Verdict = model::Flow::Verdict;
+
+// Both forms of a flow must always agree.
+bool matches(const FlowFilter& filter, const bl_flow_event& raw, std::int64_t time_ns = 0) {
+    Enricher enricher("/nonexistent");
+    enricher.set_directory(directory());
+    Record record = enricher.enrich(decode_flow(bytes(raw)).value());
+    record.time_ns = time_ns;
+    const bool by_record = filter.matches(record);
+    EXPECT_EQ(by_record, filter.matches(to_flow(record, 1)));
+    return by_record;
+}
+
+TEST(FlowFilter, EmptyMatchesEverything) {
+    EXPECT_TRUE(matches({}, opened()));
+    EXPECT_TRUE(matches({}, denied()));
+}
+
+TEST(FlowFilter, PodsOfEitherEnd) {
+    for (const char* pod : {"shop/client", "shop/web", "shop/", "client", "web"})
+        EXPECT_TRUE(matches({.pods = {pod}}, opened())) << pod;
+    for (const char* pod : {"shop/we", "other/web", "other/", "webby", "/web", "", "shop"})
+        EXPECT_FALSE(matches({.pods = {pod}}, opened())) << pod;
+    EXPECT_TRUE(matches({.pods = {"other/x", "shop/web"}}, opened()));
+}
+
+TEST(FlowFilter, ToPodIsTheDestination) {
+    EXPECT_TRUE(matches({.to_pods = {"shop/web"}}, opened()));
+    EXPECT_FALSE(matches({.to_pods = {"shop/client"}}, opened()));
+    EXPECT_TRUE(matches({.pods = {"client"}, .to_pods = {"web"}}, opened()));
+    EXPECT_FALSE(matches({.pods = {"other"}, .to_pods = {"web"}}, opened()));
+}
+
+TEST(FlowFilter, WorldIsNoPod) {
+    bl_flow_event raw = opened();
+    raw.key.dst = addr("192.0.2.1");
+    raw.endpoint[1] = 0;
+    raw.identity[1] = BL_ID_world;
+    EXPECT_FALSE(matches({.to_pods = {"shop/"}}, raw));
+    EXPECT_FALSE(matches({.to_pods = {""}}, raw));
+    EXPECT_FALSE(matches({.to_pods = {"/"}}, raw));
+}
+
+TEST(FlowFilter, Verdicts) {
+    EXPECT_TRUE(matches({.verdicts = {Verdict::dropped}}, denied()));
+    EXPECT_FALSE(matches({.verdicts = {Verdict::dropped}}, opened()));
+    EXPECT_TRUE(matches({.verdicts = {Verdict::dropped, Verdict::forwarded}}, opened()));
+}
+
+TEST(FlowFilter, Protocols) {
+    bl_flow_event ping6 = opened();
+    ping6.key.proto = 58;
+    EXPECT_TRUE(matches({.protocols = {Protocol::tcp}}, opened()));
+    EXPECT_TRUE(matches({.protocols = {Protocol::udp, Protocol::tcp}}, opened()));
+    EXPECT_TRUE(matches({.protocols = {Protocol::any}}, opened()));
+    EXPECT_FALSE(matches({.protocols = {Protocol::udp}}, opened()));
+    EXPECT_TRUE(matches({.protocols = {Protocol::icmp}}, ping6));
+    EXPECT_TRUE(matches({.protocols = {Protocol::icmpv6}}, ping6));
+    ping6.key.proto = 1;
+    EXPECT_FALSE(matches({.protocols = {Protocol::icmpv6}}, ping6));
+}
+
+TEST(FlowFilter, Ports) {
+    EXPECT_TRUE(matches({.ports = {8080}}, opened()));
+    EXPECT_TRUE(matches({.ports = {80}}, opened())); // of the service
+    EXPECT_FALSE(matches({.ports = {40000}}, opened()));
+    EXPECT_TRUE(matches({.ports = {1, 8080}}, opened()));
+    EXPECT_FALSE(matches({.ports = {0}}, denied()));
+    bl_flow_event ping = opened();
+    for (const std::uint8_t protocol : {1, 58, 47}) {
+        ping.key.proto = protocol;
+        EXPECT_FALSE(matches({.ports = {8080}}, ping));
+    }
+}
+
+TEST(FlowFilter, FieldsRestrictEachOther) {
+    FlowFilter filter{.pods = {"shop/web"},
+                      .verdicts = {Verdict::forwarded},
+                      .protocols = {Protocol::tcp},
+                      .ports = {80}};
+    EXPECT_TRUE(matches(filter, opened()));
+    filter.ports = {81};
+    EXPECT_FALSE(matches(filter, opened()));
+}
+
+TEST(FlowFilter, Since) {
+    EXPECT_TRUE(matches({.since_ns = 100}, opened(), 100));
+    EXPECT_FALSE(matches({.since_ns = 100}, opened(), 99));
+}
+
+TEST(FlowFilter, LossesConcernEverybody) {
+    const Record lost = lost_record(100, 7);
+    const FlowFilter narrow{.pods = {"shop/web"}, .verdicts = {Verdict::dropped}, .ports = {80}};
+    EXPECT_TRUE(narrow.matches(lost));
+    EXPECT_TRUE(narrow.matches(to_flow(lost, 1)));
+    EXPECT_FALSE(FlowFilter{.since_ns = 101}.matches(lost));
+}
+
+} // namespace
+} // namespace beeline::observe
