@@ -194,6 +194,7 @@ Result<> Node::run() {
     };
     consumer_ = TRY(observe::Consumer::start(ingest_, std::move(ring)));
 
+    sweep(); // also counts what an earlier run left
     loop_.every(config_.ct_sweep_s * 1000ULL, [this] { sweep(); });
     loop_.every(kTombstonePeriodMs,
                 [this] { datapath::replay_tombstones(*cni_, paths_.tombstones()); });

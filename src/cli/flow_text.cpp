@@ -1,7 +1,7 @@
 #include "cli/flow_text.h"
 
+#include <algorithm>
 #include <ctime>
-#include <optional>
 
 #include <fmt/format.h>
 
@@ -24,7 +24,9 @@ std::string short_time(const std::string& time) {
     tm utc{};
     const char* rest = strptime(time.c_str(), "%Y-%m-%dT%H:%M:%S", &utc);
     if (rest == nullptr) return time;
-    std::string fraction = *rest == '.' ? std::string(rest + 1).substr(0, 3) : "";
+    std::string fraction = *rest == '.' ? rest + 1 : "";
+    fraction =
+        fraction.substr(0, std::min<std::size_t>(3, fraction.find_first_not_of("0123456789")));
     fraction.resize(3, '0');
     const time_t seconds = timegm(&utc);
     tm local{};

@@ -43,10 +43,11 @@ private:
 
 void print_head(Context& context, Page& page, const json& status) {
     const std::string instance = text(status, "instance");
-    context.out << printable(fmt::format(
-        "beelined {} on {}{}, pid {}, up {}\n", text(status, "version"), text(status, "node"),
+    const std::string head = fmt::format(
+        "beelined {} on {}{}, pid {}, up {}", text(status, "version"), text(status, "node"),
         instance.empty() ? "" : fmt::format(" (instance {})", instance), text(status, "pid"),
-        duration_text(number(status, "uptime_s") * 1000)));
+        duration_text(number(status, "uptime_s") * 1000));
+    context.out << printable(head) << '\n';
     const json& source = member(status, "source");
     page.line("source", fmt::format("{} {}: {}", text(source, "kind"), text(source, "manifests"),
                                     objects_text(source)));

@@ -34,7 +34,7 @@ std::string masquerade(const char* family, const net::Prefix& range) {
 
 Result<> install_firewall(const FirewallOptions& options) {
     std::string text = "add table inet beeline\ndelete table inet beeline\ntable inet beeline {\n";
-    text += fmt::format("  chain refuse {{\n"
+    text += fmt::format("  chain refused {{\n"
                         "    type filter hook prerouting priority mangle; policy accept;\n"
                         "    meta mark {0:#x} meta l4proto tcp reject with tcp reset\n"
                         "    meta mark {0:#x} reject with icmpx type port-unreachable\n"
@@ -42,7 +42,7 @@ Result<> install_firewall(const FirewallOptions& options) {
                         BL_MARK_REFUSE);
     if (options.masquerade) {
         text +=
-            "  chain masquerade {\n    type nat hook postrouting priority srcnat; policy accept;\n";
+            "  chain outward {\n    type nat hook postrouting priority srcnat; policy accept;\n";
         if (options.range4) text += masquerade("ip", *options.range4);
         if (options.range6) text += masquerade("ip6", *options.range6);
         text += "  }\n";

@@ -178,12 +178,11 @@ Result<std::unique_ptr<Ipam>> Ipam::open(Options options) {
     TRY(ipam->load());
     for (const bool v4 : {true, false}) {
         const auto gateway = ipam->gateway(v4);
-        const auto owner = gateway ? ipam->owners_.find(*gateway) : ipam->owners_.end();
-        if (owner != ipam->owners_.end()) {
+        if (!gateway) continue;
+        if (const auto owner = ipam->owners_.find(*gateway); owner != ipam->owners_.end()) {
             return fail(Code::invalid,
                         "{} would be the gateway of the new range, but container {} has it: choose "
-                        "another range or "
-                        "remove the container first",
+                        "another range or remove the container first",
                         gateway->to_string(), owner->second.container);
         }
     }

@@ -115,7 +115,7 @@ Result<> Plumbing::prepare_node() {
 
 Result<> Plumbing::remove_node() {
     TRY(remove_others({}));
-    const auto removed = netlink_.run(net::delete_link(kHostDevice));
+    auto removed = netlink_.run(net::delete_link(kHostDevice));
     if (!removed && removed.error().code != Code::not_found) return removed;
     return restore_node_sysctls(network_.state + "/node-sysctls.json");
 }
@@ -194,7 +194,7 @@ Result<> Plumbing::activate(Staged& staged, const Spec& spec) {
 }
 
 Result<> Plumbing::remove(const std::string& host_interface) {
-    const auto removed = netlink_.run(net::delete_link(host_interface));
+    auto removed = netlink_.run(net::delete_link(host_interface));
     if (!removed && removed.error().code != Code::not_found) return removed;
     return {};
 }

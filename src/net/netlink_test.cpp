@@ -54,7 +54,8 @@ TEST(NetlinkMessage, RouteRequestReadsBack) {
                        .index = 3,
                        .onlink = true,
                        .mtu = 1400};
-    const auto message = only(replace_route(wanted));
+    const auto request = replace_route(wanted);
+    const auto message = only(request);
     EXPECT_NE(message.flags & NLM_F_REPLACE, 0);
     const auto route = parse_route(message);
     ASSERT_TRUE(route);

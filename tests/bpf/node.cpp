@@ -1,11 +1,13 @@
 #include "node.h"
 
+#include <csignal>
 #include <sched.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 
 #include "ebpf/system.h"
 #include "net/netlink.h"
@@ -26,6 +28,18 @@ bool cannot(const char* what, const Result<T>& result) {
     if (result) return false;
     std::fprintf(stderr, "cannot run here: %s: %s\n", what, result.error().message.c_str());
     return true;
+}
+
+// Pins of test processes that were killed.
+void remove_leftovers() {
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator("/sys/fs/bpf/beeline", error)) {
+        int pid = 0;
+        if (std::sscanf(entry.path().filename().c_str(), "test-%d-", &pid) == 1 &&
+            kill(pid, 0) != 0) {
+            datapath::Kernel::remove_pins(entry.path().string());
+        }
+    }
 }
 
 } // namespace
@@ -53,6 +67,7 @@ std::unique_ptr<TestNode> TestNode::create(unsigned interfaces, std::uint32_t ct
         node->ifindexes_.push_back(link->index);
     }
     static unsigned counter = 0;
+    remove_leftovers();
     node->pins_ = fmt::format("/sys/fs/bpf/beeline/test-{}-{}", getpid(), ++counter);
     datapath::KernelOptions options;
     options.pins = node->pins_;
@@ -152,6 +167,11 @@ void TestNode::commit() {
         std::abort();
     }
     written_ = wanted_;
+}
+
+void TestNode::replace(datapath::Tables tables) {
+    wanted_ = std::move(tables);
+    commit();
 }
 
 Row TestNode::run(const char* program, const Bytes& bytes, const ebpf::PacketContext& context) {

@@ -42,7 +42,9 @@ public:
     void service(std::string_view address, std::uint16_t port, int proto, std::uint32_t id,
                  const std::vector<std::pair<std::string, std::uint16_t>>& backends,
                  std::uint32_t affinity_s = 0);
-    void commit(); // writes what was declared since, and moves the epoch
+    void commit();                         // writes what was declared since, and moves the epoch
+    void replace(datapath::Tables tables); // instead of what was declared
+    [[nodiscard]] const datapath::Tables& tables() const { return written_; }
 
     // As sent by workload n (its MAC unless the packet says otherwise).
     Row from_pod(unsigned n, Packet packet);
