@@ -76,7 +76,6 @@ enum bl_ct_state {
 #define BL_CT_HAIRPIN \
 	0x4 /* the client reaches itself through a service: its source is rewritten too */
 #define BL_CT_REPLIED 0x8  /* the first answer was reported */
-#define BL_CT_CLOSED 0x10  /* the end was reported */
 #define BL_CT_REVOKED 0x20 /* the policy took its permission back; reported once */
 #define BL_CT_NAT \
 	0x40 /* translated packet by packet: answers get svc_addr back as their source \
@@ -89,7 +88,7 @@ enum bl_ct_state {
  * 1 the server.
  */
 struct bl_ct {
-	__u64 seen_ns; /* CLOCK_MONOTONIC (coarse) of the last packet */
+	__u64 seen_ns; /* clock_tick_ns() of the last packet */
 	__u64 packets[2];
 	__u64 bytes[2];
 	__u32 epoch;	  /* of bl_state when the policy was judged */

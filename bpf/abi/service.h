@@ -53,7 +53,7 @@ struct bl_affinity_key {
 BL_STATIC_ASSERT(sizeof(struct bl_affinity_key) == 24, "bl_affinity_key");
 
 struct bl_affinity {
-	__u64 used_ns; /* CLOCK_MONOTONIC, refreshed by each new connection */
+	__u64 used_ns; /* clock_tick_ns(), refreshed by each new connection */
 	__u32 backend;
 	__u32 pad; /* zero */
 };

@@ -58,13 +58,24 @@ static __always_inline bool mac_matches(struct __sk_buff *skb, const __u8 *mac)
 	       *(__u16 *)(eth->h_source + 4) == *(const __u16 *)(mac + 4);
 }
 
+/* Sent by the node itself, not forwarded by it. */
+static __always_inline bool from_host(struct __sk_buff *skb, const struct bl_packet *p)
+{
+	return p->flags & PKT_TO_POD && !skb->ingress_ifindex;
+}
+
+/* What drop() is told: the reason, the direction of the check that refused, the end that sent. */
+#define DROP_DIRECTION(direction) ((direction) << 8)
+#define DROP_BY(dir) ((dir) << 16)
+
 /* Counts and reports a dropped packet. `ct` gives what is known of the ends, NULL if nothing is. */
 BL_STEP int drop(struct __sk_buff *skb, const struct bl_packet *p, const struct bl_ct *ct,
-		 __u32 reason_direction)
+		 __u32 why)
 {
-	__u32 reason = reason_direction & 0xff;
+	__u32 reason = why & 0xff, by = why >> 16 & 1;
 	struct bl_flow_event *event;
 	struct bl_sock *record;
+	struct bl_flow_key key;
 
 	count_drop(reason);
 	if (!p)
@@ -72,26 +83,36 @@ BL_STEP int drop(struct __sk_buff *skb, const struct bl_packet *p, const struct 
 	event = emit_reserve();
 	if (!event)
 		return TC_ACT_SHOT;
+	flow_of_client(&p->key, by, &key);
 	if (ct) {
-		ct_event(event, ct, &p->key, BL_FLOW_dropped);
+		ct_event(event, ct, &key, BL_FLOW_dropped);
 		event->opened_ns = 0;
 	} else {
 		__builtin_memset(event, 0, sizeof(*event));
 		event->time_ns = bpf_ktime_get_ns();
-		event->key = p->key;
+		event->key = key;
 		event->kind = BL_FLOW_dropped;
 	}
+	/* The counters are those of this one packet. */
+	event->packets[0] = event->packets[1] = 0;
+	event->bytes[0] = event->bytes[1] = 0;
+	event->tcp_flags[0] = event->tcp_flags[1] = 0;
 	record = sock_of(skb);
-	if (record)
-		event->process[0] = record->process;
-	event->packets[0] = 1;
-	event->bytes[0] = p->bytes;
-	event->packets[1] = event->bytes[1] = 0;
-	event->tcp_flags[0] = p->tcp_flags;
-	event->tcp_flags[1] = 0;
+	if (by == CT_CLIENT) {
+		if (record)
+			event->process[CT_CLIENT] = record->process;
+		event->packets[CT_CLIENT] = 1;
+		event->bytes[CT_CLIENT] = p->bytes;
+		event->tcp_flags[CT_CLIENT] = p->tcp_flags;
+	} else {
+		event->packets[CT_SERVER] = 1;
+		event->bytes[CT_SERVER] = p->bytes;
+		event->tcp_flags[CT_SERVER] = p->tcp_flags;
+	}
 	event->reason = reason;
-	event->direction = reason_direction >> 8;
+	event->direction = why >> 8 & 0xff;
 	event->ifindex = skb->ifindex;
+	event->hook = p->flags & PKT_TO_POD ? BL_AT_TO_POD : BL_AT_FROM_POD;
 	event->icmp_type = p->icmp_type;
 	event->icmp_code = p->icmp_code;
 	emit_submit(event);
@@ -145,14 +166,14 @@ BL_STEP int judge(struct bl_ct *ct, const struct bl_flow_key *key)
 				      BL_DIR_EGRESS << 8 | key->proto, port, &rule);
 		ct->rule[BL_DIR_EGRESS] = rule;
 		if (reason)
-			return reason | BL_DIR_EGRESS << 8;
+			return reason | DROP_DIRECTION(BL_DIR_EGRESS);
 	}
 	if (server & BL_EP_INGRESS && !(client & BL_EP_HOST) && !(ct->flags & BL_CT_FROM_HOST)) {
 		reason = policy_check(ct->identity[CT_SERVER], ct->identity[CT_CLIENT],
 				      BL_DIR_INGRESS << 8 | key->proto, port, &rule);
 		ct->rule[BL_DIR_INGRESS] = rule;
 		if (reason)
-			return reason | BL_DIR_INGRESS << 8;
+			return reason | DROP_DIRECTION(BL_DIR_INGRESS);
 	}
 	return 0;
 }
@@ -192,7 +213,8 @@ BL_STEP int judge_again(struct __sk_buff *skb, struct bl_ct *ct, const struct bl
 	if (event) {
 		ct_event(event, ct, &key, BL_FLOW_revoked);
 		event->reason = verdict & 0xff;
-		event->direction = verdict >> 8;
+		event->direction = verdict >> 8 & 0xff;
+		event->hook = p->flags & PKT_TO_POD ? BL_AT_TO_POD : BL_AT_FROM_POD;
 		event->ifindex = skb->ifindex;
 		emit_submit(event);
 	}
@@ -222,7 +244,7 @@ static __always_inline int remember_backend(const struct bl_packet *p, const str
 	ct->svc_id = t->svc_id;
 	ct->backend = t->backend;
 	ct->state = ct_first_state(p->key.proto);
-	ct->seen_ns = clock_coarse_ns();
+	ct->seen_ns = clock_tick_ns();
 	count(BL_METRIC_svc_translated_packet);
 	return ct_insert(&p->key, ct, BPF_ANY);
 }
@@ -262,7 +284,7 @@ BL_STEP int translate(struct __sk_buff *skb, struct bl_packet *p, struct bl_ct *
 		if (!backend && p->key.proto == IPPROTO_TCP &&
 		    (p->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
 			return -1;
-		front->seen_ns = clock_coarse_ns();
+		front->seen_ns = clock_tick_ns();
 	}
 	if (!backend) {
 		if (!svc)
@@ -293,20 +315,32 @@ BL_STEP int translate(struct __sk_buff *skb, struct bl_packet *p, struct bl_ct *
 	return reason;
 }
 
+/* What an answer of a translated connection gets back. */
+struct answer {
+	struct nat_end svc;
+	__u32 hairpin;
+};
+
+static __always_inline void translation_of(const struct bl_ct *ct, struct answer *back)
+{
+	back->svc.addr = ct->svc_addr;
+	back->svc.port = ct->svc_port;
+	back->hairpin = ct->flags & BL_CT_HAIRPIN;
+}
+
 /* Puts the service's address back as the source of an answer. */
-BL_STEP int translate_answer(struct __sk_buff *skb, struct bl_packet *p, const struct bl_ct *ct)
+BL_STEP int translate_answer(struct __sk_buff *skb, struct bl_packet *p, const struct answer *back)
 {
 	struct nat_end to = {};
 	union bl_addr own;
 	int reason;
 
-	if (!p || !ct)
+	if (!p || !back)
 		return BL_DROP_ERROR_WRITING_TO_PACKET;
-	to.addr = ct->svc_addr;
-	to.port = ct->svc_port;
+	to = back->svc;
 	own = p->key.src;
 	reason = nat_rewrite(skb, p, &to, NAT_SOURCE);
-	if (!reason && ct->flags & BL_CT_HAIRPIN) {
+	if (!reason && back->hairpin) {
 		to.addr = own;
 		to.port = p->key.dport;
 		reason = nat_rewrite(skb, p, &to, NAT_DESTINATION);
@@ -331,8 +365,12 @@ BL_STEP int related(struct __sk_buff *skb, struct bl_packet *p, bool from_pod)
 	if (reason)
 		return drop(skb, p, NULL, reason);
 	ct = ct_lookup(&inner.key, &dir);
-	if (!ct || ct->flags & (BL_CT_REVOKED | BL_CT_FRONTEND | BL_CT_HAIRPIN) ||
-	    !addr_equal(&p->key.dst, &inner.key.src))
+	if (!addr_equal(&p->key.dst, &inner.key.src))
+		return drop(skb, p, NULL, BL_DROP_UNRELATED_ICMP);
+	/* A service without backends was refused by the host's firewall: that packet became no connection. */
+	if (from_host(skb, p) && (!ct || ct->flags & BL_CT_FRONTEND))
+		return TC_ACT_OK;
+	if (!ct || ct->flags & (BL_CT_REVOKED | BL_CT_FRONTEND | BL_CT_HAIRPIN))
 		return drop(skb, p, NULL, BL_DROP_UNRELATED_ICMP);
 	ifindex = dir == CT_CLIENT ? ct->ifindex[CT_CLIENT] : ct->ifindex[CT_SERVER];
 	if (!from_pod && ifindex != skb->ifindex)
@@ -349,7 +387,8 @@ BL_STEP int related(struct __sk_buff *skb, struct bl_packet *p, bool from_pod)
 	return from_pod ? forward(skb, ifindex) : TC_ACT_OK;
 }
 
-/* A connection that is not known yet. 0: stored and reported, else the packet was dropped. */
+/* A connection that is not known yet. 0: it may pass, is stored and reported (ct_made() has it); else
+ * the packet was dropped. */
 BL_STEP int open_connection(struct __sk_buff *skb, const struct bl_packet *p,
 			    const struct translation *t, bool from_pod)
 {
@@ -362,7 +401,7 @@ BL_STEP int open_connection(struct __sk_buff *skb, const struct bl_packet *p,
 	ct = ct_new();
 	if (!ct)
 		return drop(skb, p, NULL, BL_DROP_CT_MAP_INSERTION_FAILED);
-	if (!from_pod && !skb->ingress_ifindex)
+	if (from_host(skb, p))
 		ct->flags |= BL_CT_FROM_HOST;
 	record = sock_of(skb);
 	if (record) {
@@ -390,15 +429,15 @@ BL_STEP int open_connection(struct __sk_buff *skb, const struct bl_packet *p,
 		return drop(skb, p, ct, verdict);
 	if (!from_pod)
 		ct->ifindex[CT_CLIENT] = 0;
+	if (ct_stray(skb, p))
+		return 0;
 	ct->epoch = ct_epoch();
 	ct->state = ct_first_state(p->key.proto);
 	ct->opened_ns = bpf_ktime_get_ns();
-	ct->seen_ns = ct->opened_ns;
+	ct->seen_ns = clock_tick_ns();
 	ct->packets[CT_CLIENT] = 1;
 	ct->bytes[CT_CLIENT] = p->bytes;
 	ct->tcp_flags[CT_CLIENT] = p->tcp_flags;
-	if (p->key.proto == IPPROTO_TCP && p->tcp_flags & TCP_RST)
-		ct->state = BL_CT_closing;
 	verdict = ct_insert(&p->key, ct, BPF_ANY);
 	if (verdict)
 		return drop(skb, p, ct, verdict);
@@ -423,6 +462,8 @@ BL_STEP int from_pod_slow(struct __sk_buff *skb, struct bl_packet *p)
 	struct bl_endpoint *src;
 	int dir = CT_CLIENT, verdict;
 	__u32 epoch = ct_epoch(), in, out;
+	bool known = false, answer;
+	struct answer back;
 
 	if (!p)
 		return TC_ACT_SHOT;
@@ -434,7 +475,7 @@ BL_STEP int from_pod_slow(struct __sk_buff *skb, struct bl_packet *p)
 	if (p->flags & PKT_ICMP_ERROR)
 		return related(skb, p, true);
 
-	ct = ct_lookup(&p->key, &dir);
+	ct = p->flags & PKT_NEW ? NULL : ct_lookup(&p->key, &dir);
 	if (proto_has_ports(p->key.proto) &&
 	    (!ct || (dir == CT_CLIENT && (ct->flags & BL_CT_FRONTEND || ct->epoch != epoch)))) {
 		if (ct && ct->flags & BL_CT_FRONTEND)
@@ -457,7 +498,8 @@ BL_STEP int from_pod_slow(struct __sk_buff *skb, struct bl_packet *p)
 	if (!ct || ct_reopens(ct, p)) {
 		if (open_connection(skb, p, &t, true))
 			return TC_ACT_SHOT;
-		ct = ct_lookup(&p->key, &dir);
+		ct = ct_made();
+		dir = CT_CLIENT;
 		if (!ct)
 			return TC_ACT_SHOT;
 	} else {
@@ -465,17 +507,23 @@ BL_STEP int from_pod_slow(struct __sk_buff *skb, struct bl_packet *p)
 		if (ct->epoch != epoch || in != skb->ifindex || ct->flags & BL_CT_REVOKED) {
 			verdict = judge_again(skb, ct, p, dir, epoch);
 			if (verdict)
-				return drop(skb, p, ct, verdict);
+				return drop(skb, p, ct, verdict | DROP_BY(dir));
 		}
+		known = true;
+	}
+	out = dir == CT_CLIENT ? ct->ifindex[CT_SERVER] : ct->ifindex[CT_CLIENT];
+	answer = dir == CT_SERVER && ct->flags & BL_CT_NAT;
+	if (answer)
+		translation_of(ct, &back);
+	if (known) {
 		ct_accept(skb, ct, p, dir);
 		if (front)
 			front->state = ct->state;
 	}
-	out = dir == CT_CLIENT ? ct->ifindex[CT_SERVER] : ct->ifindex[CT_CLIENT];
-	if (dir == CT_SERVER && ct->flags & BL_CT_NAT) {
-		verdict = translate_answer(skb, p, ct);
+	if (answer) {
+		verdict = translate_answer(skb, p, &back);
 		if (verdict)
-			return drop(skb, p, ct, verdict);
+			return drop(skb, p, NULL, verdict);
 	}
 	return forward(skb, out);
 }
@@ -500,7 +548,9 @@ int bl_from_pod(struct __sk_buff *skb)
 		return drop(skb, &p, NULL, reason);
 	if (likely(!(p.flags & PKT_ICMP_ERROR))) {
 		ct = ct_lookup(&p.key, &dir);
-		if (likely(ct && settled(ct, &p))) {
+		if (!ct)
+			p.flags |= PKT_NEW;
+		else if (likely(settled(ct, &p))) {
 			__u32 in, out;
 			const __u8 *mac;
 
@@ -526,9 +576,11 @@ BL_STEP int to_pod_slow(struct __sk_buff *skb, struct bl_packet *p)
 {
 	struct bl_endpoint *dst, *src;
 	struct translation none = {};
+	struct answer back;
 	struct bl_ct *ct;
 	__u32 epoch = ct_epoch();
 	int dir = CT_CLIENT, verdict;
+	bool answer;
 
 	if (!p)
 		return TC_ACT_SHOT;
@@ -543,23 +595,32 @@ BL_STEP int to_pod_slow(struct __sk_buff *skb, struct bl_packet *p)
 		if (src && (src->flags & BL_EP_HOST || src->ifindex != skb->ingress_ifindex))
 			return drop(skb, p, NULL, BL_DROP_INVALID_SOURCE_IP);
 	}
-	ct = ct_lookup(&p->key, &dir);
-	if (ct && ct->flags & BL_CT_FRONTEND)
+	ct = p->flags & PKT_NEW ? NULL : ct_lookup(&p->key, &dir);
+	if (ct && ct->flags & BL_CT_FRONTEND) {
+		/* The host's firewall resets a connection whose backend is gone. */
+		if (from_host(skb, p) && dir == CT_SERVER && p->tcp_flags & TCP_RST) {
+			ct->state = BL_CT_closing;
+			return TC_ACT_OK;
+		}
 		return drop(skb, p, NULL, BL_DROP_SERVICE_TUPLE);
+	}
 	if (!ct || ct_reopens(ct, p))
 		return open_connection(skb, p, &none, false) ? TC_ACT_SHOT : TC_ACT_OK;
 	if (ct->epoch != epoch || ct->flags & BL_CT_REVOKED) {
 		verdict = judge_again(skb, ct, p, dir, epoch);
 		if (verdict)
-			return drop(skb, p, ct, verdict);
+			return drop(skb, p, ct, verdict | DROP_BY(dir));
 		if (dir == CT_CLIENT)
 			ct->ifindex[CT_CLIENT] = 0;
 	}
+	answer = dir == CT_SERVER && ct->flags & BL_CT_NAT;
+	if (answer)
+		translation_of(ct, &back);
 	ct_accept(skb, ct, p, dir);
-	if (dir == CT_SERVER && ct->flags & BL_CT_NAT) {
-		verdict = translate_answer(skb, p, ct);
+	if (answer) {
+		verdict = translate_answer(skb, p, &back);
 		if (verdict)
-			return drop(skb, p, ct, verdict);
+			return drop(skb, p, NULL, verdict);
 	}
 	return TC_ACT_OK;
 }
@@ -571,13 +632,16 @@ int bl_to_pod(struct __sk_buff *skb)
 	int dir = CT_CLIENT, reason = parse_packet(skb, &p);
 	struct bl_ct *ct;
 
+	p.flags |= PKT_TO_POD;
 	if (unlikely(reason == PARSE_LINK))
 		return TC_ACT_OK;
 	if (unlikely(reason))
 		return drop(skb, &p, NULL, reason);
 	if (likely(!(p.flags & PKT_ICMP_ERROR))) {
 		ct = ct_lookup(&p.key, &dir);
-		if (likely(ct && settled(ct, &p))) {
+		if (!ct)
+			p.flags |= PKT_NEW;
+		else if (likely(settled(ct, &p))) {
 			__u32 from, to;
 
 			if (dir == CT_CLIENT) {
@@ -615,7 +679,7 @@ static long sweep_entry(struct bpf_map *map, struct bl_flow_key *key, struct bl_
 	}
 	if (sweep->now_ns < ct->seen_ns || sweep->now_ns - ct->seen_ns < timeout * 1000000000ULL)
 		return 0;
-	if (!(ct->flags & (BL_CT_CLOSED | BL_CT_FRONTEND))) {
+	if (!(ct->flags & BL_CT_FRONTEND)) {
 		event = emit_reserve();
 		if (event) {
 			ct_client_key(key, ct, &client);
@@ -635,6 +699,7 @@ int bl_ct_sweep(struct bl_sweep *sweep)
 {
 	struct bl_sweep local = *sweep;
 
+	local.now_ns = clock_tick_ns();
 	bpf_for_each_map_elem(&bl_ct, sweep_entry, &local, 0);
 	sweep->seen = local.seen;
 	sweep->removed = local.removed;

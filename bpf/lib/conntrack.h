@@ -94,7 +94,7 @@ static __always_inline struct bl_ct *ct_lookup(const struct bl_flow_key *flow, i
 
 static __always_inline void ct_count(struct bl_ct *ct, int dir, __u32 bytes)
 {
-	ct->seen_ns = clock_coarse_ns();
+	ct->seen_ns = clock_tick_ns();
 	if (dir == CT_CLIENT) {
 		__sync_fetch_and_add(&ct->packets[0], 1);
 		__sync_fetch_and_add(&ct->bytes[0], bytes);
@@ -176,6 +176,7 @@ BL_STEP int ct_report(struct __sk_buff *skb, struct bl_ct *ct, const struct bl_p
 	flow_of_client(&p->key, kind_dir & 1, &key);
 	ct_event(event, ct, &key, kind_dir >> 1);
 	event->ifindex = skb->ifindex;
+	event->hook = p->flags & PKT_TO_POD ? BL_AT_TO_POD : BL_AT_FROM_POD;
 	event->icmp_type = p->icmp_type;
 	event->icmp_code = p->icmp_code;
 	emit_submit(event);
@@ -184,18 +185,24 @@ BL_STEP int ct_report(struct __sk_buff *skb, struct bl_ct *ct, const struct bl_p
 
 /*
  * Follows the state of an accepted packet of a known connection; called only when ct_quiet() says
- * that something changes. Reports the first answer and the end.
+ * that something changes. Reports the first answer and the end. A TCP connection that ended is
+ * forgotten at once, with the last ACK or the reset: under many short connections the table stays
+ * as small as what is alive, and in the cache.
  */
 BL_STEP int ct_advance(struct __sk_buff *skb, struct bl_ct *ct, const struct bl_packet *p, int dir)
 {
+	struct bl_flow_key key;
+	bool ended = false;
 	__u8 flags;
 
 	if (!ct || !p)
 		return 0;
 	flags = p->tcp_flags;
 	if (p->key.proto == IPPROTO_TCP) {
+		ended = flags & TCP_RST ||
+			(ct->state == BL_CT_closing && !(flags & (TCP_FIN | TCP_SYN)));
 		ct->tcp_flags[dir & 1] |= flags;
-		if (ct->state == BL_CT_syn_sent && dir == CT_SERVER && !(flags & TCP_RST))
+		if (ct->state == BL_CT_syn_sent && dir == CT_SERVER)
 			ct->state = BL_CT_established;
 		if (flags & TCP_RST || ((ct->tcp_flags[0] & ct->tcp_flags[1]) & TCP_FIN))
 			ct->state = BL_CT_closing;
@@ -208,11 +215,13 @@ BL_STEP int ct_advance(struct __sk_buff *skb, struct bl_ct *ct, const struct bl_
 		ct->flags |= BL_CT_REPLIED;
 		if (record)
 			ct->process[CT_SERVER] = record->process;
-		ct_report(skb, ct, p, BL_FLOW_replied << 1 | CT_SERVER);
+		if (!ended)
+			ct_report(skb, ct, p, BL_FLOW_replied << 1 | CT_SERVER);
 	}
-	if (ct->state == BL_CT_closing && !(ct->flags & BL_CT_CLOSED)) {
-		ct->flags |= BL_CT_CLOSED;
+	if (ended) {
 		ct_report(skb, ct, p, BL_FLOW_closed << 1 | (dir & 1));
+		ct_key(&p->key, &key);
+		bpf_map_delete_elem(&bl_ct, &key);
 	}
 	return 0;
 }
@@ -220,15 +229,30 @@ BL_STEP int ct_advance(struct __sk_buff *skb, struct bl_ct *ct, const struct bl_
 /* Nothing to follow: a plain packet in the middle of an answered connection. */
 static __always_inline bool ct_quiet(const struct bl_ct *ct, const struct bl_packet *p)
 {
-	return (ct->flags & BL_CT_REPLIED) && !(p->tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST));
+	return (ct->flags & BL_CT_REPLIED) && ct->state != BL_CT_closing &&
+	       !(p->tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST));
 }
 
+/* The entry may be gone afterwards: read from it before what is needed. */
 static __always_inline void ct_accept(struct __sk_buff *skb, struct bl_ct *ct,
 				      const struct bl_packet *p, int dir)
 {
 	ct_count(ct, dir, p->bytes);
 	if (unlikely(!ct_quiet(ct, p)) && !(p->flags & PKT_LATER_FRAGMENT))
 		ct_advance(skb, ct, p, dir);
+}
+
+/* A TCP packet of no known connection that begins none: a late ACK, FIN or reset. */
+static __always_inline bool ct_stray(struct __sk_buff *skb, const struct bl_packet *p)
+{
+	__u8 offset = 0;
+
+	if (p->key.proto != IPPROTO_TCP || p->tcp_flags & TCP_SYN)
+		return false;
+	if (p->tcp_flags & (TCP_FIN | TCP_RST) || p->flags & PKT_LATER_FRAGMENT)
+		return true;
+	bpf_skb_load_bytes(skb, p->l4_off + 12, &offset, 1);
+	return p->bytes + ETH_HLEN <= p->l4_off + (__u32)(offset >> 4) * 4;
 }
 
 /* A SYN that begins a new connection on the tuple of one that ended (or never got an answer). */
@@ -247,11 +271,18 @@ static __always_inline __u8 ct_first_state(__u8 proto)
 	return BL_CT_unreplied;
 }
 
-/* An entry to fill before ct_insert; the caller owns it until then. */
-static __always_inline struct bl_ct *ct_new(void)
+/* The connection that this CPU made last. */
+static __always_inline struct bl_ct *ct_made(void)
 {
 	__u32 zero = 0;
-	struct bl_ct *ct = bpf_map_lookup_elem(&bl_ct_scratch, &zero);
+
+	return bpf_map_lookup_elem(&bl_ct_scratch, &zero);
+}
+
+/* An entry to fill before ct_insert; valid until the next one. */
+static __always_inline struct bl_ct *ct_new(void)
+{
+	struct bl_ct *ct = ct_made();
 
 	if (ct)
 		__builtin_memset(ct, 0, sizeof(*ct));

@@ -76,7 +76,7 @@ BL_STEP __u32 lb_select(const struct bl_svc *svc, const union bl_addr *client)
 		return lb_pick(svc);
 	key.client = *client;
 	key.service = svc->id;
-	now = clock_coarse_ns();
+	now = clock_tick_ns();
 	last = bpf_map_lookup_elem(&bl_affinity, &key);
 	if (last && now - last->used_ns < svc->affinity_s * 1000000000ULL) {
 		backend = lb_backend(last->backend);

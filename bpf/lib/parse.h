@@ -16,6 +16,8 @@
 #define PKT_ICMP_ERROR \
 	0x2 /* `key` has the outer addresses; the quoted packet starts at inner_off */
 #define PKT_LATER_FRAGMENT 0x4 /* has no L4 header: ports came from bl_frag */
+#define PKT_NEW 0x8	       /* its connection was looked for and is not known */
+#define PKT_TO_POD 0x10	       /* seen at the hook towards the workload */
 
 struct bl_packet {
 	struct bl_flow_key key;
@@ -297,19 +299,10 @@ static __always_inline int parse_v6(struct __sk_buff *skb, struct bl_packet *p)
 	return reason;
 }
 
-/* Longest headers that are read in place: Ethernet, IPv4 with options, TCP's fixed part. */
-#define PARSE_PULL (ETH_HLEN + 60 + 20)
-
-/* 0 and *p filled; PARSE_LINK; or the reason to drop. */
-static __always_inline int parse_packet(struct __sk_buff *skb, struct bl_packet *p)
+static __always_inline int parse_linear(struct __sk_buff *skb, struct bl_packet *p)
 {
-	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-
 	__builtin_memset(p, 0, sizeof(*p));
 	p->bytes = skb->len - ETH_HLEN;
-	/* Headers are nearly always linear; asking again costs only those that are not. */
-	if (unlikely(data + PARSE_PULL > end && (__u32)(end - data) < skb->len))
-		bpf_skb_pull_data(skb, skb->len < PARSE_PULL ? skb->len : PARSE_PULL);
 	switch (skb->protocol) {
 	case bpf_htons(ETH_P_IP):
 		return parse_v4(skb, p);
@@ -319,6 +312,28 @@ static __always_inline int parse_packet(struct __sk_buff *skb, struct bl_packet 
 		return PARSE_LINK;
 	}
 	return BL_DROP_UNSUPPORTED_L3_PROTOCOL;
+}
+
+/* Longest headers that are read in place: Ethernet, IPv4 with options, TCP's fixed part. */
+#define PARSE_PULL (ETH_HLEN + 60 + 20)
+
+BL_STEP int parse_pulled(struct __sk_buff *skb, struct bl_packet *p)
+{
+	if (!p)
+		return BL_DROP_INVALID_PACKET_DROPPED;
+	bpf_skb_pull_data(skb, skb->len < PARSE_PULL ? skb->len : PARSE_PULL);
+	return parse_linear(skb, p);
+}
+
+/* 0 and *p filled; PARSE_LINK; or the reason to drop. */
+static __always_inline int parse_packet(struct __sk_buff *skb, struct bl_packet *p)
+{
+	int reason = parse_linear(skb, p);
+
+	/* Headers are nearly always linear; making them so copies, so it is done only for those that are not. */
+	if (unlikely(reason == BL_DROP_INVALID_PACKET_DROPPED))
+		return parse_pulled(skb, p);
+	return reason;
 }
 
 /*

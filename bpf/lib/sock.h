@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* What is known of a socket. Map: bl_sock (socket storage; written by sock.bpf.c, read by the
- * packet path). */
+/*
+ * What is known of a socket. Map: bl_sock (socket storage; written by sock.bpf.c, read by the packet path).
+ * Accepted sockets have none: a connection learns its server from the SYN-ACK, which the listener sends.
+ */
 #ifndef BL_LIB_SOCK_H
 #define BL_LIB_SOCK_H
 
@@ -9,9 +11,7 @@
 
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags,
-	       BPF_F_NO_PREALLOC |
-		       BPF_F_CLONE); /* an accepted socket inherits its listener's owner */
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
 	__type(value, struct bl_sock);
 } bl_sock SEC(".maps");

@@ -14,9 +14,11 @@ namespace {
 
 namespace yaml = source::yaml;
 
-Result<std::optional<net::Prefix>> range(const yaml::Map& map, std::string_view field, bool v4) {
+// `none` turns a family off, an absent field keeps `otherwise`.
+Result<std::optional<net::Prefix>> range(const yaml::Map& map, std::string_view field, bool v4,
+                                         const std::optional<net::Prefix>& otherwise) {
     const auto node = map.find(field);
-    if (!node) return std::nullopt;
+    if (!node) return otherwise;
     const std::string text = TRY(node->string());
     if (text == "none") return std::nullopt;
     const auto prefix = net::Prefix::parse(text, false);
@@ -35,8 +37,8 @@ Result<> read_network(const yaml::Map& root, Config& config) {
     const auto map =
         TRY(root.map("network", {"ipv4", "ipv6", "mtu", "masquerade", "addressRestSeconds"}));
     if (!map) return {};
-    config.range4 = TRY(range(*map, "ipv4", true));
-    config.range6 = TRY(range(*map, "ipv6", false));
+    config.range4 = TRY(range(*map, "ipv4", true, config.range4));
+    config.range6 = TRY(range(*map, "ipv6", false, config.range6));
     if (!config.range4 && !config.range6) {
         return map->node().fail("at least one of ipv4 and ipv6 must be a range");
     }

@@ -103,7 +103,6 @@ json connection(const bl_ct& ct, const model::Directory& directory) {
                                              {BL_CT_FRONTEND, "frontend"},
                                              {BL_CT_HAIRPIN, "hairpin"},
                                              {BL_CT_REPLIED, "replied"},
-                                             {BL_CT_CLOSED, "closed"},
                                              {BL_CT_REVOKED, "revoked"},
                                              {BL_CT_NAT, "nat"},
                                              {BL_CT_FROM_HOST, "from-host"}})},

@@ -547,9 +547,9 @@ TEST_F(AppTest, OtherShells) {
 TEST_F(AppTest, ThePageHasEveryVerb) {
     EXPECT_EQ(cli({"cli-docs"}), 0);
     EXPECT_TRUE(out.str().starts_with("# The command line\n"));
-    for (const std::string title :
-         {"\n## beeline\n", "\n## beeline flows\n", "\n## beeline policy explain\n",
-          "Usage: beeline policy explain [OPTIONS] SRC DST [PORT]"})
+    for (const std::string title : {"\n## beeline\n", "Usage: beeline [OPTIONS] SUBCOMMAND",
+                                    "\n## beeline flows\n", "\n## beeline policy explain\n",
+                                    "Usage: beeline policy explain [OPTIONS] SRC DST [PORT]"})
         EXPECT_TRUE(printed(title)) << title;
     EXPECT_FALSE(printed("cli-docs\n"));
 }

@@ -22,7 +22,7 @@ struct RunRow {
     std::int64_t since = 0; // seconds since the epoch: the start, or the end once it has exited
     std::vector<std::string> addresses;
     std::optional<CgroupUsage> usage; // of live ones whose cgroup is known
-    double cpu_percent = 0; // of one CPU, over the whole life
+    double cpu_percent = 0;           // of one CPU, over the whole life
     std::vector<std::string> command;
     model::Labels labels;
     std::string source; // "run", "cni"

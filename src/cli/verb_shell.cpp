@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/app.h"
 #include "cli/completion.h"
 #include "cli/verbs.h"
 
@@ -63,9 +64,11 @@ void register_shell_commands(CLI::App& app, Context& context) {
     });
 
     auto* page = app.add_subcommand("cli-docs", "Print docs/cli.md")->group("");
-    on_run(page, context, [&app, &context]() -> Result<int> {
+    on_run(page, context, [&context]() -> Result<int> {
         context.out << kPageHead;
-        write_page(context.out, app, app.get_name());
+        // Not the app that runs: it would show the help of the verb that it has parsed.
+        const auto fresh = make_app(context);
+        write_page(context.out, *fresh, fresh->get_name());
         return kDone;
     });
 }

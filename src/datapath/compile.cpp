@@ -77,6 +77,8 @@ void OwnerFinder::add_workload(const model::Workload& workload, const model::Obj
         owner.identity = identities_.of_pod(workload.name.space, labels, ports, address, true);
         owner.entry = {FlowEnd::Kind::workload, workload.id,        0,
                        workload.name.space,     workload.name.name, labels};
+        owner.entry.ifindex = workload.ifindex;
+        owner.entry.cgroup = workload.cgroup_id;
         owner.endpoint.ifindex = workload.ifindex;
         owner.endpoint.id = workload.id;
         std::copy(workload.mac.begin(), workload.mac.end(), owner.endpoint.mac);

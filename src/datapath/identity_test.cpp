@@ -113,6 +113,8 @@ TEST_F(IdentitiesTest, SharedByEqualPodsAndNobodyElse) {
         identities.of_pod("x", {{"app", "db"}}, ports, address, true),
         identities.of_pod("x", {}, ports, address, true),
         identities.of_pod("x", {{"app", "web"}}, {}, address, true),
+        identities.of_pod("x", {{"app", "web"}}, {{"http", model::Protocol::tcp, 81}, ports[1]},
+                          address, true),
         identities.of_pod("x", {{"app", "web"}}, ports, ip("10.0.0.200"), true),
         identities.of_pod("x", {{"app", "web"}}, ports, ip("10.0.1.1"), true),
         identities.of_host(address),
@@ -120,9 +122,9 @@ TEST_F(IdentitiesTest, SharedByEqualPodsAndNobodyElse) {
         identities.of_world(cidr("10.0.0.128/25")),
         identities.of_world(cidr("0.0.0.0/0")),
     };
-    EXPECT_EQ(others.size(), 10U);
+    EXPECT_EQ(others.size(), 11U);
     EXPECT_FALSE(others.contains(one));
-    EXPECT_EQ(identities.size(), 11U);
+    EXPECT_EQ(identities.size(), 12U);
     EXPECT_EQ(identities.describe(one), "x app=web in 10.0.0.0/24");
 }
 

@@ -2,10 +2,10 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <array>
 #include <cstring>
-#include <ctime>
 #include <filesystem>
 #include <optional>
 #include <set>
@@ -114,6 +114,29 @@ Result<std::size_t> erase(int fd, const Table<K, V>& from, const Table<K, V>& to
     return count;
 }
 
+// A pinned map of another size cannot be taken over: its name is given up. The map itself lives as long as its
+// descriptor and the programs that still use it.
+Result<Fd> retire_unless(const std::string& pin, std::uint32_t entries) {
+    auto old = ebpf::open_pinned(pin);
+    if (!old) return Fd();
+    if (TRY(ebpf::map_info(old->get())).max_entries == entries) return Fd();
+    if (unlink(pin.c_str()) != 0) return fail_errno(errno, "cannot remove " + pin);
+    return std::move(*old);
+}
+
+// Connections survive a change of the table's size, as many as fit.
+Result<> take_connections(int from, int to) {
+    const auto table = TRY((ebpf::Map<bl_flow_key, bl_ct>::of(to)));
+    const auto old = TRY((ebpf::Map<bl_flow_key, bl_ct>::of(from)));
+    std::size_t left_out = 0;
+    TRY(old.for_each([&](const bl_flow_key& key, const bl_ct& ct) {
+        if (!table.update(key, ct)) ++left_out;
+    }));
+    if (left_out > 0)
+        log_warn("connections do not fit the smaller table", kv("forgotten", left_out));
+    return {};
+}
+
 } // namespace
 
 struct Kernel::State {
@@ -148,11 +171,14 @@ Result<std::unique_ptr<Kernel>> Kernel::load(const KernelOptions& options) {
     const bl_config config = TRY(make_config(options));
     TRY(state->pod->set_rodata(bytes(&config, sizeof config)));
     TRY(state->pod->set_max_entries("bl_ct", options.ct_entries));
+    const Fd old_table = TRY(retire_unless(maps + "/bl_ct", options.ct_entries));
+    (void)TRY(retire_unless(maps + "/bl_flows", options.ring_bytes));
     for (auto* object : {&*state->pod, &*state->sock}) {
         TRY(object->set_max_entries("bl_flows", options.ring_bytes));
         TRY(object->pin_maps(maps));
         TRY(object->load());
     }
+    if (old_table) TRY(take_connections(old_table.get(), TRY(state->pod->map("bl_ct"))));
 
     if (!options.cgroup.empty()) {
         const Fd cgroup(open(options.cgroup.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -235,7 +261,10 @@ Result<> Kernel::attach(const model::Workload& workload) {
         state_->tcx = false;
     }
     TRY(ebpf::attach_clsact(from_pod, Hook::tcx_ingress, ifindex));
-    return ebpf::attach_clsact(to_pod, Hook::tcx_egress, ifindex);
+    TRY(ebpf::attach_clsact(to_pod, Hook::tcx_egress, ifindex));
+    // Links of a run that used tcx would go first and leave nothing to these.
+    detach(workload);
+    return {};
 }
 
 void Kernel::detach(const model::Workload& workload) {
@@ -259,11 +288,7 @@ void Kernel::detach_all_but(const std::vector<model::Workload>& workloads) {
 }
 
 Result<SweepResult> Kernel::sweep(bool pressure) {
-    timespec now{};
-    clock_gettime(CLOCK_MONOTONIC, &now);
     bl_sweep sweep{};
-    sweep.now_ns = static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
-                   static_cast<std::uint64_t>(now.tv_nsec);
     sweep.pressure = pressure ? 1 : 0;
     TRY(ebpf::run_program(TRY(state_->pod->program("bl_ct_sweep")),
                           {reinterpret_cast<std::byte*>(&sweep), sizeof sweep}));

@@ -60,6 +60,19 @@ Result<> attach_pinned(int program, Hook hook, int target, const std::string& pi
     return {};
 }
 
+Result<Fd> pinned_program(const std::string& pin) {
+    const Fd link(bpf_obj_get(pin.c_str()));
+    if (!link) return fail_errno(errno, "cannot open " + pin);
+    bpf_link_info info{};
+    std::uint32_t size = sizeof info;
+    if (const int error = bpf_link_get_info_by_fd(link.get(), &info, &size); error != 0) {
+        return fail_errno(-error, "cannot read " + pin);
+    }
+    Fd program(bpf_prog_get_fd_by_id(info.prog_id));
+    if (!program) return fail_errno(errno, "cannot open the program of " + pin);
+    return program;
+}
+
 Result<> attach_clsact(int program, Hook hook, int ifindex) {
     bpf_tc_hook where{};
     where.sz = sizeof where;

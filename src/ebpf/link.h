@@ -30,6 +30,9 @@ enum class Hook {
 // target its program is replaced without a gap; a dead one is replaced by a new link.
 Result<> attach_pinned(int program, Hook hook, int target, const std::string& pin);
 
+// The program that a pinned link runs.
+Result<Fd> pinned_program(const std::string& pin);
+
 // Kernels before 6.6: the classic clsact hook. Idempotent.
 Result<> attach_clsact(int program, Hook hook, int ifindex);
 

@@ -60,4 +60,4 @@ private:
     std::unique_ptr<State> state_;
 };
 
-}  // namespace beeline::loop
+} // namespace beeline::loop

@@ -113,13 +113,10 @@ Result<Metadata> read_metadata(const yaml::Map& top, const KindFacts& kind) {
     const auto space = map.find("namespace");
     if (!has_namespace(kind.kind)) {
         if (space) return space->fail("a {} is not in a namespace: remove this field", kind.name);
+    } else if (space && !TRY(space->string()).empty()) {
+        out.name.space = TRY(read_checked(*space, dns_label_problem));
     } else {
-        out.name.space = space ? TRY(space->string()) : "";
-        if (out.name.space.empty()) {
-            out.name.space = "default";
-        } else {
-            TRY(read_checked(*space, dns_label_problem));
-        }
+        out.name.space = "default";
     }
     out.labels = TRY(read_labels(map, "labels"));
     out.deleting = !TRY(map.string_or("deletionTimestamp", "")).empty();

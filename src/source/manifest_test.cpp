@@ -105,8 +105,9 @@ TEST(Manifest, NetworkPolicyWithEveryField) {
     EXPECT_FALSE(rule.any_peer);
     EXPECT_FALSE(rule.any_port);
     ASSERT_EQ(rule.peers.size(), 3U);
-    EXPECT_EQ(rule.peers[0].pods->requirements.size(), 1U);
-    EXPECT_TRUE(rule.peers[0].namespaces->requirements.empty());
+    EXPECT_EQ(rule.peers[0].pods,
+              (model::LabelSelector{{{"app", Requirement::Operator::in, {"client"}}}}));
+    EXPECT_EQ(rule.peers[0].namespaces, model::LabelSelector{});
     EXPECT_EQ(
         rule.peers[1].block,
         (model::CidrBlock{prefix("10.0.0.0/8"), {prefix("10.1.0.0/16"), prefix("10.2.0.0/16")}}));
@@ -376,8 +377,9 @@ TEST(Manifest, ListsAndJson) {
     }
     const auto json = good_file("policy.json");
     EXPECT_EQ(json.name, (model::ObjectName{"default", "json"}));
-    EXPECT_EQ(std::get<model::Policy>(json.object).egress[0].peers[0].namespaces->to_string(),
-              "kubernetes.io/metadata.name=dns");
+    EXPECT_EQ(std::get<model::Policy>(json.object).egress[0].peers[0].namespaces,
+              (model::LabelSelector{
+                  {{"kubernetes.io/metadata.name", Requirement::Operator::in, {"dns"}}}}));
 }
 
 TEST(Manifest, SeveralDocumentsKeepTheirText) {
@@ -397,6 +399,19 @@ TEST(Manifest, SameNameInOtherKindOrNamespaceIsAnotherObject) {
                    "namespace: b}}\n---\n{apiVersion: v1, kind: Namespace, metadata: {name: a}}\n")
                   .size(),
               3U);
+}
+
+TEST(Manifest, DemoIsGood) {
+    std::size_t count = 0;
+    for (const auto& entry :
+         std::filesystem::directory_iterator(BEELINE_TEST_DATA "/../../deploy/demo")) {
+        if (entry.path().extension() != ".yaml") continue;
+        for (const auto& manifest : good(read_file(entry.path()).value())) {
+            EXPECT_TRUE(manifest.warnings.empty()) << entry.path();
+            ++count;
+        }
+    }
+    EXPECT_GE(count, 4U);
 }
 
 TEST(ObjectKindNames, AnyCaseAndShortForms) {

@@ -320,8 +320,8 @@ Result<std::unique_ptr<const Tree>> parse(const Part& part, std::string_view fil
     } catch (const YAML::Exception& error) {
         if (!builder.error()) return Failure(syntax_error(part, file, error));
     }
-    if (builder.error()) return Failure(*builder.error());
-    if (builder.last_quoted()) TRY(check_closed(part, *builder.last_quoted(), file));
+    if (const auto& error = builder.error()) return Failure(*error);
+    if (const auto offset = builder.last_quoted()) TRY(check_closed(part, *offset, file));
     if (tree->values.empty() || tree->values.front().kind == Value::Kind::null) return nullptr;
     return tree;
 }

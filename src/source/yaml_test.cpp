@@ -135,7 +135,10 @@ protected:
         return documents_.front().root();
     }
     // The value at key `v`.
-    Node value(std::string_view text) { return root(text).get("v").value(); }
+    Node value(std::string_view text) {
+        const auto whole = root(text);
+        return whole.get("v").value_or(whole);
+    }
 
     std::vector<Document> documents_;
 };
@@ -251,7 +254,7 @@ TEST_F(YamlNode, Entries) {
     ASSERT_EQ(entries->size(), 2U);
     EXPECT_EQ((*entries)[0].first, "b");
     EXPECT_EQ((*entries)[1].second.path(), "[\"a/b\"]");
-    EXPECT_EQ(message(root("v: {a: x, b: }\n").get("v")->entries()),
+    EXPECT_EQ(message(value("v: {a: x, b: }\n").entries()),
               "f.yaml:1:11: v.b: the value is missing");
 }
 

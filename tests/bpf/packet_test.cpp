@@ -84,13 +84,37 @@ TEST_P(Datapath, OpenPodsTalkAndTheConnectionIsReported) {
     row = node_->from_pod(client, Packet::tcp(f.client, 4000, f.web, 80, ACK));
     EXPECT_EQ(row.verdict, kRedirected);
     EXPECT_TRUE(row.events.empty());
-    node_->from_pod(client, Packet::tcp(f.client, 4000, f.web, 80, FIN | ACK));
-    row = node_->from_pod(web, Packet::tcp(f.web, 80, f.client, 4000, FIN | ACK));
-    ASSERT_EQ(row.events.size(), 1U);
+    EXPECT_TRUE(
+        node_->from_pod(client, Packet::tcp(f.client, 4000, f.web, 80, FIN | ACK)).events.empty());
+    EXPECT_TRUE(
+        node_->from_pod(web, Packet::tcp(f.web, 80, f.client, 4000, FIN | ACK)).events.empty());
+    row = node_->from_pod(client, Packet::tcp(f.client, 4000, f.web, 80, ACK));
+    EXPECT_EQ(row.verdict, kRedirected);
+    ASSERT_EQ(row.events.size(), 1U) << "the last ACK ends it";
     EXPECT_EQ(row.events[0].kind, BL_FLOW_closed);
-    EXPECT_EQ(row.events[0].packets[0], 3U);
+    EXPECT_EQ(row.events[0].packets[0], 4U);
     EXPECT_EQ(row.events[0].packets[1], 2U);
     EXPECT_EQ(row.events[0].bytes[1], 2U * (f.v4() ? 40 : 60));
+    EXPECT_EQ(node_->connections(), 0U);
+}
+
+TEST_P(Datapath, LateTcpPacketsBeginNothing) {
+    const auto& f = GetParam();
+    establish();
+    auto row = node_->from_pod(web, Packet::tcp(f.web, 80, f.client, 4000, RST));
+    EXPECT_EQ(row.verdict, kRedirected);
+    EXPECT_EQ(row.events.at(0).kind, BL_FLOW_closed);
+    EXPECT_EQ(node_->connections(), 0U);
+    for (const std::uint8_t flags : {ACK, FIN, RST}) {
+        row = node_->from_pod(client, Packet::tcp(f.client, 4000, f.web, 80, flags));
+        EXPECT_EQ(row.verdict, kRedirected) << int{flags};
+        EXPECT_TRUE(row.events.empty()) << int{flags};
+    }
+    EXPECT_EQ(node_->connections(), 0U);
+    // Data is a connection that was there before the agent.
+    row = node_->from_pod(client, Packet::tcp(f.client, 4000, f.web, 80, ACK).payload(10));
+    EXPECT_EQ(row.events.at(0).kind, BL_FLOW_opened);
+    EXPECT_EQ(node_->connections(), 1U);
 }
 
 TEST_P(Datapath, SpoofedSourcesAreDroppedEachWithItsReason) {
@@ -450,7 +474,6 @@ TEST(Conntrack, TheSweepReportsWhatItRemoves) {
     node->commit();
     node->from_pod(1, Packet::udp("10.0.0.11", 1, "10.0.0.10", 53));
     node->from_pod(1, Packet::tcp("10.0.0.11", 2, "10.0.0.10", 80, SYN));
-    node->from_pod(1, Packet::tcp("10.0.0.11", 2, "10.0.0.10", 80, RST)); // reported as closed here
     const auto map = ebpf::Map<bl_flow_key, bl_ct>::of(node->kernel().map("bl_ct").value()).value();
     std::vector<std::pair<bl_flow_key, bl_ct>> entries;
     (void)map.for_each(
@@ -465,10 +488,12 @@ TEST(Conntrack, TheSweepReportsWhatItRemoves) {
     const auto swept = node->kernel().sweep(false).value();
     EXPECT_EQ(swept.removed, 2U);
     const auto events = node->events();
-    ASSERT_EQ(events.size(), 1U) << "the TCP connection had been reported when it was reset";
-    EXPECT_EQ(events[0].kind, BL_FLOW_closed);
-    EXPECT_EQ(events[0].hook, BL_AT_SWEEP);
-    EXPECT_EQ(events[0].key.dport, __builtin_bswap16(53));
+    ASSERT_EQ(events.size(), 2U);
+    for (const auto& event : events) {
+        EXPECT_EQ(event.kind, BL_FLOW_closed);
+        EXPECT_EQ(event.hook, BL_AT_SWEEP);
+        EXPECT_EQ(event.packets[0], 1U);
+    }
     EXPECT_EQ(node->connections(), 0U);
 }
 

@@ -93,6 +93,14 @@ def cgroup_root():
     raise RuntimeError("cgroup2 is not mounted")
 
 
+def cgroup_folders(instance):
+    """The instance's cgroup in cgroup2 and, on hybrid hosts, in each version 1 hierarchy."""
+    with open("/proc/self/mountinfo") as file:
+        rows = [line.partition(" - ") for line in file]
+    mounts = [left.split()[4] for left, _, right in rows if right.split()[0] in ("cgroup", "cgroup2")]
+    return [os.path.join(mount, "beeline", instance) for mount in mounts]
+
+
 def cgroup_pids(folder):
     """Every process in a cgroup and the cgroups below it."""
     pids = set()
@@ -127,9 +135,15 @@ def namespaces_of(instance):
     return glob.glob(f"/run/netns/bl-{instance}") + glob.glob(f"/run/netns/bl-{instance}-*")
 
 
+def traces(instance):
+    """Everything of an instance that is there."""
+    return namespaces_of(instance) + [f for f in folders_of(instance) + cgroup_folders(instance) if os.path.exists(f)]
+
+
 def remove_instance(instance, binary=None):
     """Removes whatever an instance consists of, in any state of completeness. Never raises for what is already gone."""
-    kill_cgroup(os.path.join(cgroup_root(), "beeline", instance))
+    for cgroup in cgroup_folders(instance):
+        kill_cgroup(cgroup)
     netns = f"/run/netns/bl-{instance}"
     beelined = os.path.join(binary or BIN, "beelined")
     if os.path.exists(beelined) and any(os.path.exists(folder) for folder in folders_of(instance)):
@@ -146,7 +160,8 @@ def remove_instance(instance, binary=None):
             _run("umount", "-l", mount, check=False)
         shutil.rmtree(folder, ignore_errors=True)
     # A workload's own cgroup may have been in use a moment ago.
-    kill_cgroup(os.path.join(cgroup_root(), "beeline", instance))
+    for cgroup in cgroup_folders(instance):
+        kill_cgroup(cgroup)
 
 
 def _is_alive(pid):
@@ -160,8 +175,7 @@ def _is_alive(pid):
 def remove_leftovers():
     """Instances are named t<pid>-<number>: those of a process that is gone were left by a crash."""
     found = set()
-    places = ["/run/netns/bl-t*", os.path.join(cgroup_root(), "beeline", "t*"), "/run/beeline/t*",
-              "/var/lib/beeline/t*", "/etc/beeline/t*", "/sys/fs/bpf/beeline/t*"]
+    places = ["/run/netns/bl-t*", *cgroup_folders("t*"), *folders_of("t*")]
     for place in places:
         for path in glob.glob(place):
             match = re.match(r"(?:bl-)?(t(\d+)-\d+)", os.path.basename(path))
@@ -217,6 +231,7 @@ class Node:
         self.manifests = None
         self.agent = None
         self._children = []
+        self._workloads = []
         self._with_agent = agent
         self._config = config or {}
 
@@ -538,7 +553,10 @@ class Node:
         return self.cli_ok("stop", name, "--namespace", namespace)
 
     def workloads(self):
-        return self.api("GET", "/v1/workloads")["workloads"]
+        """What the agent says; while it is stopped or killed, what it said last."""
+        if self.agent is not None:
+            self._workloads = self.api("GET", "/v1/workloads")["workloads"]
+        return self._workloads
 
     def workload(self, workload):
         """The entry of NAME or NAMESPACE/NAME."""

@@ -16,12 +16,6 @@ def start(instance, seconds, output):
                             text=True, start_new_session=True)
 
 
-def traces(instance):
-    cgroup = os.path.join(harness.cgroup_root(), "beeline", instance)
-    return (harness.namespaces_of(instance) + [f for f in harness.folders_of(instance) if os.path.exists(f)] +
-            ([cgroup] if os.path.exists(cgroup) else []))
-
-
 class Demo(harness.TestCase):
     def setUp(self):
         harness.remove_leftovers()
@@ -42,7 +36,7 @@ class Demo(harness.TestCase):
         self.assertTrue(any("shop/intruder" in line and "NetworkPolicy" in line for line in dropped), output)
         self.assertFalse([line for line in forwarded if "shop/intruder" in line and "shop/web" in line], output)
         self.assertFalse([line for line in dropped if "shop/client" in line], output)
-        self.assertEqual(traces(self.instance), [])
+        self.assertEqual(harness.traces(self.instance), [])
         after = subprocess.run(["ip", "-br", "link"], stdout=subprocess.PIPE, text=True, check=True).stdout
         self.assertEqual(after, links)
 
@@ -53,12 +47,12 @@ class Demo(harness.TestCase):
         time.sleep(1)
         os.killpg(first.pid, signal.SIGKILL)
         first.wait()
-        self.assertTrue(traces(self.instance))
+        self.assertTrue(harness.traces(self.instance))
         second = start(self.instance, 3, subprocess.PIPE)
         output, _ = second.communicate(timeout=120)
         self.assertEqual(second.returncode, 0, output)
         self.assertIn("removing what an earlier demo left", output)
-        self.assertEqual(traces(self.instance), [])
+        self.assertEqual(harness.traces(self.instance), [])
 
     def test_terminating_it_removes_everything(self):
         demo = start(self.instance, 600, subprocess.PIPE)
@@ -67,7 +61,7 @@ class Demo(harness.TestCase):
         demo.terminate()
         output, _ = demo.communicate(timeout=60)
         self.assertEqual(demo.returncode, 0, output)
-        self.assertEqual(traces(self.instance), [])
+        self.assertEqual(harness.traces(self.instance), [])
 
 
 if __name__ == "__main__":

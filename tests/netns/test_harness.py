@@ -10,13 +10,6 @@ import time
 import harness
 
 
-def traces(instance):
-    """Everything of an instance that is still there."""
-    found = harness.namespaces_of(instance) + [f for f in harness.folders_of(instance) if os.path.exists(f)]
-    cgroup = os.path.join(harness.cgroup_root(), "beeline", instance)
-    return found + ([cgroup] if os.path.exists(cgroup) else [])
-
-
 class WithoutAgent(harness.TestCase):
     def test_host_commands_run_in_the_nodes_namespace_and_cgroup(self):
         with harness.Node(agent=False) as node:
@@ -74,7 +67,7 @@ class WithoutAgent(harness.TestCase):
             node.host("sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 &")
             node.make_netns("pod")
             self.assertEqual(len(harness.namespaces_of(node.instance)), 3)
-        self.assertEqual(traces(node.instance), [])
+        self.assertEqual(harness.traces(node.instance), [])
         self.assertFalse(os.path.exists(node.folder))
 
     def test_leftovers_of_a_crashed_run_are_removed(self):
@@ -86,14 +79,14 @@ class WithoutAgent(harness.TestCase):
         child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True,
                                  cwd=os.path.dirname(os.path.abspath(__file__)))
         instance = child.stdout.readline().strip()
-        self.assertTrue(traces(instance))
+        self.assertTrue(harness.traces(instance))
         # A live run is left alone.
         harness.remove_leftovers()
-        self.assertTrue(traces(instance))
+        self.assertTrue(harness.traces(instance))
         child.send_signal(signal.SIGKILL)
         child.communicate()
         harness.remove_leftovers()
-        self.assertEqual(traces(instance), [])
+        self.assertEqual(harness.traces(instance), [])
         self.assertEqual(glob.glob(f"/*/beeline-test-{instance}-*"), [])
 
     def test_wait_for_tells_what_did_not_happen(self):
@@ -120,11 +113,12 @@ class WithAgent(harness.TestCase):
             self.assertEqual((flow["source"]["name"], flow["destination"]["name"]), ("client", "web"))
             node.restart_agent()
             self.assertEqual(node.tcp("shop/client", node.address("shop/web"), 80)["error"], "")
+            node.workloads()
             node.kill_agent()
             self.assertEqual(node.tcp("shop/client", node.address("shop/web"), 80)["error"], "")
             node.start_agent()
             node.stop("shop/client")
-        self.assertEqual(traces(node.instance), [])
+        self.assertEqual(harness.traces(node.instance), [])
 
 
 if __name__ == "__main__":

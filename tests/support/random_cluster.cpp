@@ -124,6 +124,13 @@ void Maker::add_workload() {
     workload.name = {space(), fmt::format("p{}", number)};
     workload.labels = pod_labels();
     workload.ports = named_ports();
+    if (!cluster_.workloads.empty() && chance(30)) {
+        // A replica, or at least one to the selectors.
+        const model::Workload& other = pick(cluster_.workloads);
+        workload.name.space = other.name.space;
+        workload.labels = other.labels;
+        if (chance(50)) workload.ports = other.ports;
+    }
     workload.addresses = fresh_addresses();
     workload.ifindex = 1000 + number;
     workload.host_interface = fmt::format("bl{:08x}", number);

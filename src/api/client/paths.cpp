@@ -12,12 +12,13 @@ bool is_name(std::string_view text) {
            std::all_of(text.begin(), text.end(), [&](char c) { return plain(c) || c == '-'; });
 }
 
-}  // namespace
+} // namespace
 
 Result<Paths> paths_for(std::string_view instance) {
     if (!instance.empty() && (!is_name(instance) || instance == "default")) {
         return fail(Code::invalid,
-                    "'{}' cannot name an instance: use at most 32 of a-z, 0-9 and '-', not '-' at an end, not "
+                    "'{}' cannot name an instance: use at most 32 of a-z, 0-9 and '-', not '-' at "
+                    "an end, not "
                     "'default'",
                     instance);
     }
@@ -37,4 +38,4 @@ Result<Paths> paths_from_environment(std::string_view given) {
     return paths_for(name != nullptr ? name : "");
 }
 
-}  // namespace beeline::api
+} // namespace beeline::api

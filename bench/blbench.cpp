@@ -1,0 +1,175 @@
+// Load for the benchmarks: one small server and its clients, blocking calls only, so that what is measured is the path.
+//   blbench server RR CONNECT BULK           echo, accept-and-close, sink; on three TCP ports of all addresses
+//   blbench rr ADDRESS PORT SECONDS          round trips of one byte a second
+//   blbench connect ADDRESS PORT SECONDS     connections (to the end, by the server) a second
+//   blbench bulk ADDRESS PORT SECONDS        bytes a second
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+namespace {
+
+[[noreturn]] void die(const char* what) {
+    std::fprintf(stderr, "blbench: %s: %s\n", what, std::strerror(errno));
+    std::exit(1);
+}
+
+double now() {
+    timespec time{};
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+}
+
+struct Address {
+    sockaddr_storage storage{};
+    socklen_t size = 0;
+};
+
+Address address(const char* text, const char* port) {
+    Address out;
+    const auto number = htons(static_cast<std::uint16_t>(std::atoi(port)));
+    auto* four = reinterpret_cast<sockaddr_in*>(&out.storage);
+    auto* six = reinterpret_cast<sockaddr_in6*>(&out.storage);
+    if (inet_pton(AF_INET, text, &four->sin_addr) == 1) {
+        four->sin_family = AF_INET;
+        four->sin_port = number;
+        out.size = sizeof *four;
+    } else if (inet_pton(AF_INET6, text, &six->sin6_addr) == 1) {
+        six->sin6_family = AF_INET6;
+        six->sin6_port = number;
+        out.size = sizeof *six;
+    } else {
+        die("bad address");
+    }
+    return out;
+}
+
+int dial(const Address& to) {
+    const int fd = socket(to.storage.ss_family, SOCK_STREAM, 0);
+    if (fd < 0) die("socket");
+    if (connect(fd, reinterpret_cast<const sockaddr*>(&to.storage), to.size) != 0) die("connect");
+    const int one = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    return fd;
+}
+
+int listener(const char* port) {
+    const int fd = socket(AF_INET6, SOCK_STREAM, 0);
+    const int one = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    const Address any = address("::", port);
+    if (bind(fd, reinterpret_cast<const sockaddr*>(&any.storage), any.size) != 0) die("bind");
+    if (listen(fd, 1024) != 0) die("listen");
+    return fd;
+}
+
+void echo(int fd) {
+    const int one = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    char byte = 0;
+    while (recv(fd, &byte, 1, 0) == 1 && send(fd, &byte, 1, 0) == 1) {}
+    close(fd);
+}
+
+void sink(int fd) {
+    std::vector<char> buffer(256 * 1024);
+    while (recv(fd, buffer.data(), buffer.size(), 0) > 0) {}
+    close(fd);
+}
+
+int serve(char** ports) {
+    const auto accept_all = [](int fd, void (*handle)(int)) {
+        for (;;) {
+            const int client = accept(fd, nullptr, nullptr);
+            if (client < 0) continue;
+            std::thread(handle, client).detach();
+        }
+    };
+    const int rr = listener(ports[0]);
+    const int connects = listener(ports[1]);
+    const int bulk = listener(ports[2]);
+    std::thread(accept_all, rr, echo).detach();
+    std::thread(accept_all, bulk, sink).detach();
+    std::puts("ready");
+    std::fflush(stdout);
+    for (;;) {
+        const int client = accept(connects, nullptr, nullptr);
+        if (client >= 0) close(client);
+    }
+}
+
+int round_trips(const Address& to, double seconds) {
+    const int fd = dial(to);
+    char byte = 'x';
+    std::uint64_t count = 0;
+    const double start = now();
+    double end = start;
+    do {
+        for (int i = 0; i < 64; ++i, ++count) {
+            if (send(fd, &byte, 1, 0) != 1 || recv(fd, &byte, 1, 0) != 1) die("round trip");
+        }
+        end = now();
+    } while (end - start < seconds);
+    std::printf("%.1f\n", static_cast<double>(count) / (end - start));
+    return 0;
+}
+
+int connections(const Address& to, double seconds) {
+    char byte = 0;
+    std::uint64_t count = 0;
+    const double start = now();
+    double end = start;
+    do {
+        for (int i = 0; i < 16; ++i, ++count) {
+            const int fd = dial(to);
+            // The server closes first and keeps the TIME_WAIT, so the client never runs out of ports.
+            if (recv(fd, &byte, 1, 0) < 0) die("recv");
+            close(fd);
+        }
+        end = now();
+    } while (end - start < seconds);
+    std::printf("%.1f\n", static_cast<double>(count) / (end - start));
+    return 0;
+}
+
+int bulk(const Address& to, double seconds) {
+    const int fd = dial(to);
+    std::vector<char> buffer(64 * 1024, 'x');
+    std::uint64_t bytes = 0;
+    const double start = now();
+    double end = start;
+    do {
+        const auto sent = send(fd, buffer.data(), buffer.size(), 0);
+        if (sent < 0) die("send");
+        bytes += static_cast<std::uint64_t>(sent);
+        end = now();
+    } while (end - start < seconds);
+    std::printf("%.0f\n", static_cast<double>(bytes) / (end - start));
+    return 0;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    std::signal(SIGPIPE, SIG_IGN);
+    const std::string_view verb = argc == 5 ? argv[1] : "";
+    if (verb == "server") return serve(argv + 2);
+    if (verb == "rr") return round_trips(address(argv[2], argv[3]), std::atof(argv[4]));
+    if (verb == "connect") return connections(address(argv[2], argv[3]), std::atof(argv[4]));
+    if (verb == "bulk") return bulk(address(argv[2], argv[3]), std::atof(argv[4]));
+    std::fprintf(stderr, "usage: blbench server RR CONNECT BULK | rr|connect|bulk ADDRESS PORT SECONDS\n");
+    return 2;
+}
