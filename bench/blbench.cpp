@@ -80,13 +80,15 @@ void echo(int fd) {
     const int one = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     char byte = 0;
-    while (recv(fd, &byte, 1, 0) == 1 && send(fd, &byte, 1, 0) == 1) {}
+    while (recv(fd, &byte, 1, 0) == 1 && send(fd, &byte, 1, 0) == 1) {
+    }
     close(fd);
 }
 
 void sink(int fd) {
     std::vector<char> buffer(256 * 1024);
-    while (recv(fd, buffer.data(), buffer.size(), 0) > 0) {}
+    while (recv(fd, buffer.data(), buffer.size(), 0) > 0) {
+    }
     close(fd);
 }
 
@@ -170,6 +172,7 @@ int main(int argc, char** argv) {
     if (verb == "rr") return round_trips(address(argv[2], argv[3]), std::atof(argv[4]));
     if (verb == "connect") return connections(address(argv[2], argv[3]), std::atof(argv[4]));
     if (verb == "bulk") return bulk(address(argv[2], argv[3]), std::atof(argv[4]));
-    std::fprintf(stderr, "usage: blbench server RR CONNECT BULK | rr|connect|bulk ADDRESS PORT SECONDS\n");
+    std::fprintf(stderr,
+                 "usage: blbench server RR CONNECT BULK | rr|connect|bulk ADDRESS PORT SECONDS\n");
     return 2;
 }

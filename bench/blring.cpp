@@ -1,7 +1,7 @@
 // Synthetic load for the flow ring: new connections through the attached packet program at a given rate, by test-run, so that
 // nothing but the kernel side of the event path and the agent is measured.
-//   blring LINK-PIN IFINDEX SOURCE SOURCE-MAC DESTINATION RATE SECONDS
-// Prints how many it made a second. Run it in the node's network namespace.
+//   blring LINK-PIN IFINDEX SOURCE SOURCE-MAC DESTINATION FIRST RATE SECONDS
+// FIRST is the number of the first connection: ranges that do not overlap are connections never seen before. Prints how many it made a second. Run it in the node's network namespace.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -22,7 +22,8 @@ double now() {
 }
 
 // Ethernet, IPv4 and UDP headers with 22 bytes of payload; checksums are not looked at on this path.
-std::vector<std::uint8_t> frame(const net::Ip& source, const net::Mac& mac, const net::Ip& destination) {
+std::vector<std::uint8_t> frame(const net::Ip& source, const net::Mac& mac,
+                                const net::Ip& destination) {
     std::vector<std::uint8_t> out(64);
     std::copy(mac.begin(), mac.end(), out.begin() + 6);
     out[12] = 0x08;
@@ -41,8 +42,9 @@ Result<> run(char** arguments) {
     const auto ifindex = static_cast<std::uint32_t>(std::atoi(arguments[2]));
     auto packet = frame(TRY(net::Ip::parse(arguments[3])), TRY(net::parse_mac(arguments[4])),
                         TRY(net::Ip::parse(arguments[5])));
-    const double rate = std::atof(arguments[6]);
-    const double seconds = std::atof(arguments[7]);
+    const auto first = static_cast<std::uint32_t>(std::atoll(arguments[6]));
+    const double rate = std::atof(arguments[7]);
+    const double seconds = std::atof(arguments[8]);
     const double start = now();
     std::uint64_t made = 0;
     double time = start;
@@ -50,9 +52,10 @@ Result<> run(char** arguments) {
         const auto due = static_cast<std::uint64_t>((time - start) * rate);
         for (; made < due; ++made) {
             // Ports count through: every packet is a connection of its own.
-            const std::uint32_t ports = static_cast<std::uint32_t>(made) * 2654435761U;
+            const std::uint32_t ports = (first + static_cast<std::uint32_t>(made)) * 2654435761U;
             std::memcpy(packet.data() + 34, &ports, sizeof ports);
-            TRY(ebpf::run_packet(program.get(), packet, {.ifindex = ifindex, .ingress_ifindex = ifindex}));
+            TRY(ebpf::run_packet(program.get(), packet,
+                                 {.ifindex = ifindex, .ingress_ifindex = ifindex}));
         }
     }
     std::printf("%.1f\n", static_cast<double>(made) / (time - start));
@@ -62,8 +65,10 @@ Result<> run(char** arguments) {
 } // namespace
 
 int main(int argc, char** argv) {
-    if (argc != 8) {
-        std::fprintf(stderr, "usage: blring LINK-PIN IFINDEX SOURCE SOURCE-MAC DESTINATION RATE SECONDS\n");
+    if (argc != 9) {
+        std::fprintf(
+            stderr,
+            "usage: blring LINK-PIN IFINDEX SOURCE SOURCE-MAC DESTINATION FIRST RATE SECONDS\n");
         return 2;
     }
     if (const auto done = run(argv); !done) {

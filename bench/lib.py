@@ -135,3 +135,50 @@ def wait_until(predicate, timeout, what):
         if time.monotonic() > deadline:
             raise SystemExit(f"{what} did not happen within {timeout} s")
         time.sleep(0.02)
+
+
+class Fleet:
+    """Many workloads without processes: a network namespace each, attached through the API as the CNI plugin does."""
+
+    def __init__(self, node, count, label="app"):
+        self.node, self.count, self.label = node, count, label
+        self.names = [f"bl-bench{os.getpid()}-w{i}" for i in range(count)]
+
+    def __enter__(self):
+        batch = "".join(f"netns add {name}\n" for name in self.names)
+        subprocess.run(["ip", "-batch", "-"], input=batch, text=True, check=True)
+        started = time.monotonic()
+        for i, name in enumerate(self.names):
+            self.node.api("POST", "/v1/cni/add", json.dumps({
+                "container": f"c{i}", "netns": f"/run/netns/{name}", "interface": "eth0",
+                "args": f"IgnoreUnknown=1;K8S_POD_NAMESPACE=fleet;K8S_POD_NAME=w{i}", "path": "",
+                "config": self.node.cni_config(args={"cni": {"labels": [{"key": self.label, "value": f"w{i}"}]}})}))
+            if i % 200 == 199:
+                say(f"  {i + 1} workloads attached")
+        self.attach_ms = (time.monotonic() - started) * 1000 / self.count
+        return self
+
+    def __exit__(self, *_):
+        subprocess.run(["ip", "-batch", "-"], input="".join(f"netns del {name}\n" for name in self.names), text=True,
+                       check=False)
+
+
+def rss_mb(pid):
+    with open(f"/proc/{pid}/smaps_rollup") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("Rss:")) / 1024
+
+
+def agent_pid(node):
+    return node.api("GET", "/v1/status")["pid"]
+
+
+def map_memory_mb(pins):
+    """Kernel memory of an instance's maps, as the kernel accounts it."""
+    total = 0
+    for name in os.listdir(pins):
+        out = subprocess.check_output([BPFTOOL, "-j", "map", "show", "pinned", os.path.join(pins, name)], text=True)
+        total += int(json.loads(out).get("bytes_memlock", 0))
+    return total / 1048576
+
+
+BPFTOOL = os.path.join(os.environ.get("BEELINE_DEPS", "/var/cache/beeline/deps"), "root/usr/sbin/bpftool")

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "base/result.h"
-
 #include "datapath/tables.h"
 #include "model/directory.h"
 #include "model/objects.h"
@@ -15,7 +14,8 @@
 
 namespace beeline::datapath {
 
-// What the maps of bpf/lib hold. Slots and policy entries leave room for an old and a new set side by side.
+// What the maps of bpf/lib hold; of policy entries, slots and backends a little less, because a change writes new ones
+// before it removes old ones.
 struct Limits {
     std::size_t endpoints = 131'072;
     std::size_t ipcache = 262'144;

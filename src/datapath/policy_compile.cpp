@@ -32,8 +32,6 @@ PortPrefix one_port(Protocol protocol, std::uint16_t port) {
     return {(static_cast<std::uint32_t>(protocol) << 16) | port, 24};
 }
 
-// ---- what selectors choose
-
 class PeerFinder {
 public:
     PeerFinder(const model::Objects& objects, const Identities& identities);
@@ -149,8 +147,6 @@ const std::vector<Index>& PeerFinder::with_port(const PolicyPort& port) const {
     return found == by_port_.end() ? kNobody : found->second;
 }
 
-// ---- rules made ready
-
 struct RulePlan {
     std::uint32_t id = 0;
     bool deny = false;
@@ -243,8 +239,6 @@ PolicyPlan plan_policy(const Policy& policy, const PeerFinder& finder, RuleIds& 
     }
     return plan;
 }
-
-// ---- entries
 
 // Subjects that get the same entries. Its own ports and families are part of the key only as far as they matter.
 struct GroupKey {

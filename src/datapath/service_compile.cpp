@@ -20,8 +20,6 @@ using model::Protocol;
 using model::Service;
 using model::ServicePort;
 
-// ---- who serves
-
 struct Endpoint {
     net::Ip address;
     std::uint16_t port = 0;
@@ -153,8 +151,6 @@ std::vector<Endpoint> EndpointFinder::usable(const Service& service, const Servi
     return all;
 }
 
-// ---- numbers that stay
-
 class Numbers {
 public:
     explicit Numbers(const Tables& previous);
@@ -215,8 +211,6 @@ std::uint32_t Numbers::generation(const bl_svc_key& key, std::uint32_t service,
     }
     return same ? known->generation : known->generation + 1;
 }
-
-// ---- entries
 
 class ServiceWriter {
 public:

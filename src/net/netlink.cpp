@@ -240,6 +240,7 @@ Result<Route> Netlink::route_to(const Ip& ip) {
                   route = parse_route(answer);
                   return route.has_value();
               }));
+    if (!route) return fail(Code::not_found, "no route to {}", ip.to_string());
     return *route;
 }
 

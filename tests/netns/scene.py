@@ -68,6 +68,11 @@ def policy(name, selector=None, namespace="shop", ingress=None, egress=None, typ
             "metadata": {"name": name, "namespace": namespace}, "spec": spec}
 
 
+def from_pods(**labels):
+    """Ingress rules that allow the pods of the policy's namespace with these labels."""
+    return [{"from": [{"podSelector": {"matchLabels": labels}}]}]
+
+
 def service(name, addresses, ports, selector=None, namespace="shop", **spec):
     """A Service. addresses: one, several or "None"; ports: [(name, protocol, port, target)]."""
     addresses = [addresses] if isinstance(addresses, str) else list(addresses)

@@ -113,7 +113,7 @@ class Crash(harness.TestCase):
             node.run("web", *harness.serve("web", tcp=[80]), namespace="shop", labels={"app": "web"})
             node.run("client", namespace="shop", labels={"app": "client"})
             node.run("intruder", namespace="shop", labels={"app": "intruder"})
-            node.apply([policy("web", {"app": "web"}, ingress=[{"from": [{"podSelector": {"matchLabels": {"app": "client"}}}]}]),
+            node.apply([policy("web", {"app": "web"}, ingress=scene.from_pods(app="client")),
                         service("web", VIP, [("http", "TCP", 80, 80)], selector={"app": "web"})])
             self.paths = {f"c{i}": node.make_netns(f"c{i}") for i in range(3)}
             hold = node.hold("shop/client", 10, VIP, 80)
@@ -128,6 +128,10 @@ class Crash(harness.TestCase):
                     thread.start()
                 time.sleep(random_.random() * 0.3)
                 node.kill_agent()
+                if random_.random() < 0.3:  # in the middle of a start, too
+                    node.start_agent(wait=False)
+                    time.sleep(random_.random() * 0.4)
+                    node.kill_agent()
                 stop.set()
                 node.start_agent()
                 for thread in threads:

@@ -90,7 +90,7 @@ class Input(scene.SharedNode):
         node.run("web", *harness.serve("web", tcp=[80]), namespace="shop", labels={"app": "web"})
         node.run("client", namespace="shop", labels={"app": "client"})
         node.run("intruder", namespace="shop", labels={"app": "intruder"})
-        node.apply([policy("web", {"app": "web"}, ingress=[{"from": [{"podSelector": {"matchLabels": {"app": "client"}}}]}]),
+        node.apply([policy("web", {"app": "web"}, ingress=scene.from_pods(app="client")),
                     service("web", VIP, [("http", "TCP", 8080, 80)], selector={"app": "web"})])
 
     def setUp(self):
@@ -222,7 +222,7 @@ class Folder(harness.TestCase):
         return self.node.api("GET", "/v1/status")["source"]["errors"]
 
     def test_broken_file_leaves_its_old_objects(self):
-        good = json.dumps(policy("web", {"app": "web"}, ingress=[{"from": [{"podSelector": {"matchLabels": {"app": "client"}}}]}]))
+        good = json.dumps(policy("web", {"app": "web"}, ingress=scene.from_pods(app="client")))
         with harness.Node() as self.node:
             node = self.node
             node.run("web", *harness.serve("web", tcp=[80]), namespace="shop", labels={"app": "web"})

@@ -1,4 +1,4 @@
-"""The agent ends, by SIGTERM or by SIGKILL, at any moment: the datapath goes on, and the next start finds everything."""
+"""The agent ends by SIGTERM or SIGKILL: the datapath goes on, and the next start finds everything."""
 import json
 import os
 
@@ -15,7 +15,7 @@ def make_shop(node):
     node.run("web", *harness.serve("web", tcp=[80], udp=[53]), namespace="shop", labels={"app": "web"}, ports={"http": 80})
     node.run("client", namespace="shop", labels={"app": "client"})
     node.run("intruder", namespace="shop", labels={"app": "intruder"})
-    node.apply([policy("web", {"app": "web"}, ingress=[{"from": [{"podSelector": {"matchLabels": {"app": "client"}}}]}]),
+    node.apply([policy("web", {"app": "web"}, ingress=scene.from_pods(app="client")),
                 service("web", [VIP[4], VIP[6]], [("http", "TCP", 8080, "http"), ("dns", "UDP", 53, 53)],
                         selector={"app": "web"})])
 

@@ -191,10 +191,12 @@ model::Peer Maker::peer() {
 
 model::PolicyPort Maker::port() {
     const Protocol protocol = pick(kTransports);
-    switch (below(6)) {
+    switch (below(8)) {
     case 0: return all_of(protocol);
     case 1: return named(pick<std::string>({"http", "dns", "sig"}), protocol);
-    case 2: {
+    case 2:
+    case 3: return named("http");
+    case 4: {
         const std::uint16_t one = pick(kPorts);
         const std::uint16_t other = pick(kPorts);
         return {protocol, "", std::min(one, other), std::max(one, other)};
