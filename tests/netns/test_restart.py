@@ -164,6 +164,10 @@ class Restart(harness.TestCase):
                     if member == "maxEntries":
                         maps = {one["name"]: one for one in node.api("GET", "/v1/status")["maps"]}
                         self.assertEqual(maps["bl_ct"]["max_entries"], value)
+                    if member == "attach":
+                        # Links of tcx would go before the programs of clsact.
+                        links = os.listdir(f"/sys/fs/bpf/beeline/{node.instance}/links")
+                        self.assertEqual(len([link for link in links if "_pod" in link]), 6 if value == "tcx" else 0)
                     for hold in holds:
                         self.assertEqual(hold.ping()["replied"], 20)
                     web = node.address("shop/web")
