@@ -114,16 +114,6 @@ Result<std::size_t> erase(int fd, const Table<K, V>& from, const Table<K, V>& to
     return count;
 }
 
-// A pinned map of another size cannot be taken over: its name is given up. The map itself lives as long as its
-// descriptor and the programs that still use it.
-Result<Fd> retire_unless(const std::string& pin, std::uint32_t entries) {
-    auto old = ebpf::open_pinned(pin);
-    if (!old) return Fd();
-    if (TRY(ebpf::map_info(old->get())).max_entries == entries) return Fd();
-    if (unlink(pin.c_str()) != 0) return fail_errno(errno, "cannot remove " + pin);
-    return std::move(*old);
-}
-
 // Connections survive a change of the table's size, as many as fit.
 Result<> take_connections(int from, int to) {
     const auto table = TRY((ebpf::Map<bl_flow_key, bl_ct>::of(to)));
@@ -171,26 +161,33 @@ Result<std::unique_ptr<Kernel>> Kernel::load(const KernelOptions& options) {
     const bl_config config = TRY(make_config(options));
     TRY(state->pod->set_rodata(bytes(&config, sizeof config)));
     TRY(state->pod->set_max_entries("bl_ct", options.ct_entries));
-    const Fd old_table = TRY(retire_unless(maps + "/bl_ct", options.ct_entries));
-    (void)TRY(retire_unless(maps + "/bl_flows", options.ring_bytes));
     for (auto* object : {&*state->pod, &*state->sock}) {
         TRY(object->set_max_entries("bl_flows", options.ring_bytes));
-        TRY(object->pin_maps(maps));
+        const auto retired = TRY(object->pin_maps(maps));
         TRY(object->load());
-    }
-    if (old_table) TRY(take_connections(old_table.get(), TRY(state->pod->map("bl_ct"))));
-
-    if (!options.cgroup.empty()) {
-        const Fd cgroup(open(options.cgroup.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-        if (!cgroup) return fail_errno(errno, "cannot open cgroup " + options.cgroup);
-        for (const auto& hook : kCgroupHooks) {
-            TRY(ebpf::attach_pinned(TRY(state->sock->program(hook.program)), hook.hook,
-                                    cgroup.get(),
-                                    fmt::format("{}/{}", state->links(), hook.program)));
+        for (const auto& old : retired) {
+            if (old.map != "bl_ct") continue;
+            if (const auto taken = take_connections(old.fd.get(), TRY(object->map("bl_ct")));
+                !taken) {
+                log_warn("connections of the earlier table are forgotten",
+                         kv("why", taken.error().message));
+            }
         }
     }
     state->tcx = options.attachment != Attachment::clsact;
     return std::unique_ptr<Kernel>(new Kernel(std::move(state)));
+}
+
+Result<> Kernel::attach_sockets() {
+    const auto& options = state_->options;
+    if (options.cgroup.empty()) return {};
+    const Fd cgroup(open(options.cgroup.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!cgroup) return fail_errno(errno, "cannot open cgroup " + options.cgroup);
+    for (const auto& hook : kCgroupHooks) {
+        TRY(ebpf::attach_pinned(TRY(state_->sock->program(hook.program)), hook.hook, cgroup.get(),
+                                fmt::format("{}/{}", state_->links(), hook.program)));
+    }
+    return {};
 }
 
 Result<Tables> Kernel::read() const {

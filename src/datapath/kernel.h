@@ -40,8 +40,8 @@ struct SweepResult {
 
 class Kernel {
 public:
-    // Loads and pins. Maps that are pinned already are taken over with their contents; the cgroup
-    // hooks are updated in place.
+    // Loads and pins. Maps that are pinned already are taken over with their contents; those of another layout or size are
+    // made anew, with the old connections as far as they fit.
     static Result<std::unique_ptr<Kernel>> load(const KernelOptions& options);
     ~Kernel();
 
@@ -54,6 +54,8 @@ public:
     // Every established connection is judged again on its next packet.
     Result<> bump_epoch();
 
+    // The socket hooks of the cgroup, updated in place. Once the maps are filled: they may be new.
+    Result<> attach_sockets();
     Result<> attach(const model::Workload& workload);
     void detach(const model::Workload& workload);
     // Removes attachments of interfaces that no workload has any more.

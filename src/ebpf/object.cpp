@@ -2,6 +2,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <unistd.h>
 
 #include <array>
 #include <cstdarg>
@@ -29,6 +30,16 @@ int on_libbpf_message(libbpf_print_level level, const char* format, va_list argu
 
 bool is_data_section(std::string_view map) { return map.find('.') != std::string_view::npos; }
 
+bool same_layout(const bpf_map* map, int pinned) {
+    bpf_map_info info{};
+    std::uint32_t size = sizeof info;
+    return bpf_map_get_info_by_fd(pinned, &info, &size) == 0 &&
+           info.type == static_cast<std::uint32_t>(bpf_map__type(map)) &&
+           info.key_size == bpf_map__key_size(map) && info.value_size == bpf_map__value_size(map) &&
+           info.max_entries == bpf_map__max_entries(map) &&
+           info.map_flags == bpf_map__map_flags(map);
+}
+
 } // namespace
 
 void route_libbpf_logs() { libbpf_set_print(on_libbpf_message); }
@@ -52,17 +63,24 @@ Object& Object::operator=(Object&& other) noexcept {
 
 Object::~Object() { bpf_object__close(object_); }
 
-Result<> Object::pin_maps(const std::string& directory) {
+Result<std::vector<Object::Retired>> Object::pin_maps(const std::string& directory) {
+    std::vector<Retired> retired;
     bpf_map* map = nullptr;
     bpf_object__for_each_map(map, object_) {
         const char* name = bpf_map__name(map);
         if (is_data_section(name)) continue;
         const std::string path = directory + "/" + name;
+        Fd old(bpf_obj_get(path.c_str()));
+        if (old && !same_layout(map, old.get())) {
+            log_warn("a map changed its layout and is made anew", kv("map", name));
+            if (unlink(path.c_str()) != 0) return fail_errno(errno, "cannot remove " + path);
+            retired.push_back({name, std::move(old)});
+        }
         if (const int error = bpf_map__set_pin_path(map, path.c_str()); error != 0) {
             return fail_errno(-error, "cannot set the pin of map " + std::string(name));
         }
     }
-    return {};
+    return retired;
 }
 
 Result<> Object::set_max_entries(std::string_view map, std::uint32_t entries) {

@@ -29,9 +29,14 @@ public:
     Object& operator=(Object&&) noexcept;
     ~Object();
 
-    // Every map but the object's own data sections is pinned as <directory>/<map>, or taken from
-    // there when it exists. An existing pin of another layout is an error that names the map.
-    Result<> pin_maps(const std::string& directory);
+    // A pinned map of another layout or size: its name was given up, it lives on for the programs that still use it.
+    struct Retired {
+        std::string map;
+        Fd fd;
+    };
+    // Every map but the object's own data sections is pinned as <directory>/<map>, or taken from there when it exists with
+    // the same type, sizes and flags. Call it when the sizes are set.
+    Result<std::vector<Retired>> pin_maps(const std::string& directory);
     Result<> set_max_entries(std::string_view map, std::uint32_t entries);
     // Replaces the object's read-only data, which must be exactly `data` long.
     Result<> set_rodata(std::span<const std::byte> data);
