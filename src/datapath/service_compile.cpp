@@ -303,7 +303,7 @@ moved_candidates(const Tables& previous, const std::vector<GoneBackend>& gone) {
     std::vector<std::pair<bl_svc_key, std::uint32_t>> moved;
     for (auto one = gone.rbegin(); one != gone.rend(); ++one) {
         if (one->backend.proto != IPPROTO_UDP) continue;
-        moved.emplace_back(bl_svc_key{one->backend.addr, one->backend.port, IPPROTO_UDP, 0},
+        moved.emplace_back(bl_svc_key{one->backend.addr, one->backend.port, IPPROTO_UDP, {}},
                            one->backend.service);
     }
     const auto carried = static_cast<std::ptrdiff_t>(moved.size());
@@ -323,7 +323,7 @@ void add_moved(const Tables& previous, const std::function<bool(const net::Ip&)>
         by_id.emplace(service.id, service);
     std::unordered_set<bl_svc_key, BytesHash, BytesEqual> alive;
     for (const auto& [id, backend] : now.backends)
-        alive.insert({backend.addr, backend.port, backend.proto, 0});
+        alive.insert({backend.addr, backend.port, backend.proto, {}});
 
     std::size_t count = 0;
     for (const auto& [key, id] : moved_candidates(previous, now.gone)) {

@@ -10,7 +10,7 @@ import unittest
 
 sys.dont_write_bytecode = True
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
-HOST = "http://mirror.example.org/debian"
+HOST = "http://debian.example.org/debian"
 
 
 def load(name):
@@ -60,7 +60,7 @@ class Style(unittest.TestCase):
     style = load("check-style")
 
     def test_hosts(self):
-        for host in ("localhost", "127.0.0.1", "10.0.0.7", "www.apache.org", "mirror.example.org", "[fd00::1]"):
+        for host in ("localhost", "127.0.0.1", "10.0.0.7", "www.apache.org", "debian.example.org", "[fd00::1]"):
             match = self.style.URL.search(f"see http://{host}/x")
             self.assertTrue(self.style.ALLOWED_HOSTS.fullmatch(match.group(1)), host)
         for host in ("some.host.io", "203.0.114.9"):
