@@ -66,6 +66,7 @@ Result<> read_conntrack(const yaml::Map& root, Config& config) {
         {"icmp", "icmp"},
     }};
     std::vector<std::string_view> fields;
+    fields.reserve(kStates.size());
     for (const auto& [field, state] : kStates)
         fields.push_back(field);
     const auto timeouts = TRY(map->map("timeoutSeconds", fields));

@@ -44,7 +44,10 @@ public:
     [[nodiscard]] const Config& config() const { return config_; }
     [[nodiscard]] const api::Paths& paths() const { return paths_; }
     [[nodiscard]] datapath::Kernel& kernel() { return *kernel_; }
-    [[nodiscard]] datapath::CniContext& cni() { return *cni_; }
+    // Set by start(), before anybody has a Node.
+    [[nodiscard]] datapath::CniContext& cni() {
+        return *cni_; // NOLINT(bugprone-unchecked-optional-access)
+    }
     [[nodiscard]] source::FilesSource& source() { return *source_; }
     [[nodiscard]] const datapath::Tables& tables() const { return tables_; }
     [[nodiscard]] const std::shared_ptr<const model::Directory>& directory() const {

@@ -13,18 +13,19 @@ std::atomic<LogLevel> threshold{LogLevel::info};
 
 std::string_view level_name(LogLevel level) {
     switch (level) {
-        case LogLevel::debug: return "debug";
-        case LogLevel::info: return "info";
-        case LogLevel::warn: return "warn";
-        case LogLevel::error: return "error";
+    case LogLevel::debug: return "debug";
+    case LogLevel::info: return "info";
+    case LogLevel::warn: return "warn";
+    case LogLevel::error: return "error";
     }
     return "error";
 }
 
 void append_value(std::string& out, std::string_view value) {
-    const bool plain = !value.empty() && std::all_of(value.begin(), value.end(), [](unsigned char c) {
-        return c > ' ' && c != '"' && c != '=' && c != '\\' && c != 0x7f;
-    });
+    const bool plain =
+        !value.empty() && std::all_of(value.begin(), value.end(), [](unsigned char c) {
+            return c > ' ' && c != '"' && c != '=' && c != '\\' && c != 0x7f;
+        });
     if (plain) {
         out += value;
         return;
@@ -46,7 +47,7 @@ void append_value(std::string& out, std::string_view value) {
     out += '"';
 }
 
-}  // namespace
+} // namespace
 
 void set_log_level(LogLevel level) { threshold = level; }
 
@@ -58,9 +59,10 @@ void log(LogLevel level, std::string_view message, std::initializer_list<KeyValu
     clock_gettime(CLOCK_REALTIME, &now);
     tm utc{};
     gmtime_r(&now.tv_sec, &utc);
-    std::string line = fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z {:<5} {}", utc.tm_year + 1900,
-                                   utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
-                                   now.tv_nsec / 1000000, level_name(level), message);
+    std::string line =
+        fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z {:<5} {}", utc.tm_year + 1900,
+                    utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
+                    now.tv_nsec / 1000000, level_name(level), message);
     for (const auto& field : fields) {
         line += ' ';
         line += field.key;
@@ -72,4 +74,4 @@ void log(LogLevel level, std::string_view message, std::initializer_list<KeyValu
     [[maybe_unused]] const auto written = ::write(STDERR_FILENO, line.data(), line.size());
 }
 
-}  // namespace beeline
+} // namespace beeline

@@ -44,4 +44,4 @@ void log_error(std::string_view message, const Fields&... fields) {
     log(LogLevel::error, message, {fields...});
 }
 
-}  // namespace beeline
+} // namespace beeline

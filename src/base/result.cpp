@@ -6,15 +6,15 @@ namespace beeline {
 
 std::string_view code_name(Code code) {
     switch (code) {
-        case Code::invalid: return "invalid";
-        case Code::not_found: return "not-found";
-        case Code::exists: return "exists";
-        case Code::exhausted: return "exhausted";
-        case Code::unsupported: return "unsupported";
-        case Code::unavailable: return "unavailable";
-        case Code::denied: return "denied";
-        case Code::system: return "system";
-        case Code::internal: return "internal";
+    case Code::invalid: return "invalid";
+    case Code::not_found: return "not-found";
+    case Code::exists: return "exists";
+    case Code::exhausted: return "exhausted";
+    case Code::unsupported: return "unsupported";
+    case Code::unavailable: return "unavailable";
+    case Code::denied: return "denied";
+    case Code::system: return "system";
+    case Code::internal: return "internal";
     }
     return "internal";
 }
@@ -27,4 +27,4 @@ Failure fail_errno(int number, std::string_view what) {
     return Failure(Error{Code::system, number, fmt::format("{}: {}", what, std::strerror(number))});
 }
 
-}  // namespace beeline
+} // namespace beeline

@@ -13,14 +13,14 @@ namespace beeline {
 
 // What kind of failure it was, for callers that must decide; people read `message`.
 enum class Code {
-    invalid,      // the input is wrong: the caller must change it
+    invalid, // the input is wrong: the caller must change it
     not_found,
     exists,
-    exhausted,    // a bounded resource is full
-    unsupported,  // this kernel or build cannot do it
-    unavailable,  // try again later (daemon or peer down)
+    exhausted,   // a bounded resource is full
+    unsupported, // this kernel or build cannot do it
+    unavailable, // try again later (daemon or peer down)
     denied,
-    system,       // a system call failed: see `number`
+    system, // a system call failed: see `number`
     internal,
 };
 
@@ -28,8 +28,8 @@ std::string_view code_name(Code code);
 
 struct Error {
     Code code = Code::internal;
-    int number = 0;       // errno, 0 if none
-    std::string message;  // what happened, where, and what to do next
+    int number = 0;      // errno, 0 if none
+    std::string message; // what happened, where, and what to do next
 
     // The same error with `context` put before its message.
     [[nodiscard]] Error with(std::string_view context) const;
@@ -49,11 +49,11 @@ template <typename... Args>
 [[nodiscard]] Failure fail_errno(int number, std::string_view what);
 
 // Unwraps a Result or returns its error from the enclosing function.
-#define TRY(expression)                                                             \
-    __extension__({                                                                 \
-        auto try_result_ = (expression);                                            \
-        if (!try_result_) return ::tl::unexpected(std::move(try_result_).error());  \
-        ::beeline::detail::unwrap(std::move(try_result_));                          \
+#define TRY(expression)                                                                            \
+    __extension__({                                                                                \
+        auto try_result_ = (expression);                                                           \
+        if (!try_result_) return ::tl::unexpected(std::move(try_result_).error());                 \
+        ::beeline::detail::unwrap(std::move(try_result_));                                         \
     })
 
 namespace detail {
@@ -62,6 +62,6 @@ T unwrap(tl::expected<T, Error>&& result) {
     return std::move(*result);
 }
 inline void unwrap(tl::expected<void, Error>&&) {}
-}  // namespace detail
+} // namespace detail
 
-}  // namespace beeline
+} // namespace beeline

@@ -131,8 +131,8 @@ Result<> take_connections(int from, int to) {
 
 struct Kernel::State {
     KernelOptions options;
-    std::optional<ebpf::Object> pod;
-    std::optional<ebpf::Object> sock;
+    std::unique_ptr<ebpf::Object> pod;
+    std::unique_ptr<ebpf::Object> sock;
     bool tcx = true;
 
     [[nodiscard]] std::string links() const { return options.pins + "/links"; }
@@ -154,14 +154,14 @@ Result<std::unique_ptr<Kernel>> Kernel::load(const KernelOptions& options) {
 
     std::size_t size = 0;
     const void* elf = pod_bpf__elf_bytes(&size);
-    state->pod = TRY(ebpf::Object::open("pod", bytes(elf, size)));
+    state->pod = std::make_unique<ebpf::Object>(TRY(ebpf::Object::open("pod", bytes(elf, size))));
     elf = sock_bpf__elf_bytes(&size);
-    state->sock = TRY(ebpf::Object::open("sock", bytes(elf, size)));
+    state->sock = std::make_unique<ebpf::Object>(TRY(ebpf::Object::open("sock", bytes(elf, size))));
 
     const bl_config config = TRY(make_config(options));
     TRY(state->pod->set_rodata(bytes(&config, sizeof config)));
     TRY(state->pod->set_max_entries("bl_ct", options.ct_entries));
-    for (auto* object : {&*state->pod, &*state->sock}) {
+    for (auto* object : {state->pod.get(), state->sock.get()}) {
         TRY(object->set_max_entries("bl_flows", options.ring_bytes));
         const auto retired = TRY(object->pin_maps(maps));
         TRY(object->load());

@@ -508,7 +508,7 @@ class Ranges(CniTestCase):
             self.expect_nothing_of("one-more")
 
     def test_ipv6_only(self):
-        with harness.Node(config={"network": {"ipv4": None, "ipv6": "fd00:88::/64"}}) as node:
+        with harness.Node(config={"network": {"ipv4": "none", "ipv6": "fd00:88::/64"}}) as node:
             self.node = node
             a, _ = self.add("a")
             b, result = self.add("b")
@@ -517,7 +517,7 @@ class Ranges(CniTestCase):
             self.assertEqual(self.tcp(a, addresses_of(result)[0])["error"], "")
 
     def test_ipv4_only(self):
-        with harness.Node(config={"network": {"ipv4": "10.88.0.0/16", "ipv6": None}}) as node:
+        with harness.Node(config={"network": {"ipv4": "10.88.0.0/16", "ipv6": "none"}}) as node:
             self.node = node
             a, _ = self.add("a")
             b, result = self.add("b")

@@ -285,7 +285,7 @@ Result<std::optional<std::int64_t>> Query::moment(std::string_view name,
                                                   std::int64_t now_ns) const {
     if (!has(name)) return std::optional<std::int64_t>{};
     const std::string value = text(name);
-    if (const auto time = time_ns(value)) return std::optional(*time);
+    if (const auto time = time_ns(value)) return time;
     if (const auto duration = duration_ns(value)) return std::optional(now_ns - *duration);
     return bad_value(name, value,
                      "a duration such as 10m or 1h30m, nor a time such as 2026-11-25T09:00:00Z");

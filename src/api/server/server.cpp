@@ -251,7 +251,8 @@ MHD_Result Server::State::on_request(MHD_Connection* connection, Exchange& excha
     // A handler that takes longer than the timeout must not find its connection closed. Turning the
     // timeout on again starts it afresh.
     set_timeout(connection, 0);
-    Reply reply = Router::run(*exchange.match);
+    // A request without a match was answered above.
+    Reply reply = Router::run(*exchange.match); // NOLINT(bugprone-unchecked-optional-access)
     set_timeout(connection, options.idle_timeout_s);
     return send(connection, std::move(reply));
 }
