@@ -178,6 +178,7 @@ Result<> Node::run() {
     ready_ = true;
     TRY(reconcile());
     // Programs are replaced in place by this run's.
+    TRY(kernel_->attach_sockets());
     for (const auto& workload : workloads_->all())
         TRY(kernel_->attach(workload));
     kernel_->detach_all_but(workloads_->all());
