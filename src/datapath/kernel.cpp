@@ -7,7 +7,7 @@
 #include <array>
 #include <cstring>
 #include <filesystem>
-#include <optional>
+#include <memory>
 #include <set>
 
 #include "abi/config.h"
