@@ -299,6 +299,7 @@ Result<std::vector<RunRecord>> wanted_records(const StopArguments& arguments,
         return found;
     }
     std::vector<RunRecord> found;
+    found.reserve(arguments.names.size());
     for (const auto& name : arguments.names)
         found.push_back(
             TRY(find_record(files, arguments.space.empty() ? "default" : arguments.space, name)));

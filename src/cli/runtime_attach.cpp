@@ -93,7 +93,8 @@ Result<> detach(const api::Client& client, const api::Paths& paths, const RunRec
     if (response && response->ok()) return {};
     TRY(make_folder(paths.tombstones()));
     return replace_file(
-        fmt::format("{}/{}-{}.json", paths.tombstones(), record.container, kInterface), body);
+        fmt::format("{}/{}-{}.json", paths.tombstones(), record.container, kInterface), body,
+        Durable::no);
 }
 
 } // namespace beeline::cli

@@ -107,7 +107,8 @@ RunFiles::RunFiles(const api::Paths& paths)
 Result<> save_record(const RunFiles& files, const RunRecord& record) {
     // Invalid UTF-8 in an argument must not make the record unwritable.
     const auto text = to_json(record).dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
-    return replace_file(files.record(record.key()), text + "\n");
+    // Not forced to the disk, which can take a minute on a busy one: after a crash of the machine nothing of it is true.
+    return replace_file(files.record(record.key()), text + "\n", Durable::no);
 }
 
 Result<RunRecord> load_record(const RunFiles& files, const std::string& key) {
