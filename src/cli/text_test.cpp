@@ -70,7 +70,7 @@ json back(const YAML::Node& node) {
         return out;
     }
     if (node.IsNull()) return nullptr;
-    const auto text = node.as<std::string>();
+    auto text = node.as<std::string>();
     if (node.Tag() == "!") return text; // quoted
     const auto value = json::parse(text, nullptr, false);
     return value.is_discarded() ? json(text) : value;

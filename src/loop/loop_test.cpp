@@ -221,6 +221,7 @@ TEST(Loop, ManyThreadsPostAndCall) {
     std::vector<std::vector<int>> seen(kThreads); // written by the loop's thread only
     std::atomic<int> served = 0;
     std::vector<std::thread> threads;
+    threads.reserve(kThreads);
     for (int t = 0; t < kThreads; ++t) {
         threads.emplace_back([&, t] {
             for (int i = 0; i < kEach; ++i) {

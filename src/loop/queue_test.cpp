@@ -83,6 +83,7 @@ TEST(Queue, ManyProducersOneConsumer) {
     Queue<std::pair<int, int>> queue(256);
     std::atomic<int> running = kThreads;
     std::vector<std::thread> producers;
+    producers.reserve(kThreads);
     for (int t = 0; t < kThreads; ++t) {
         producers.emplace_back([&, t] {
             std::vector<std::pair<int, int>> batch;

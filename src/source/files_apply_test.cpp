@@ -99,6 +99,23 @@ TEST_F(FilesTest, ApplyRestoresFilesWhenTheDiskRefuses) {
     EXPECT_EQ(policies(), "a");
 }
 
+TEST_F(FilesTest, LargeApplyRestoresFilesToo) {
+    const auto source = create();
+    ASSERT_TRUE(source->apply(test_policy("p000"), false));
+    std::filesystem::create_directories(path("networkpolicy.default.p150.yaml/in-the-way"));
+    std::string text;
+    for (int i = 0; i < 200; ++i)
+        text += test_policy(fmt::format("p{:03}", i), "new") + "---\n";
+    EXPECT_EQ(source->apply(text, false).error().code, Code::system);
+    std::filesystem::remove_all(path("networkpolicy.default.p150.yaml"));
+    source->rescan();
+    EXPECT_EQ(policies(), "p000");
+    EXPECT_EQ(last()->policies.begin()->second.subject.to_string(), "app=web");
+    ASSERT_TRUE(source->apply(text, false));
+    EXPECT_EQ(last()->policies.size(), 200U);
+    EXPECT_EQ(text_of("networkpolicy.default.p199.yaml"), test_policy("p199", "new"));
+}
+
 TEST_F(FilesTest, ApplyLeavesFilesWrittenByHandAlone) {
     const auto source = create();
     write("hand.yaml", test_policy("a") + "---\n" + test_service("s", "10.97.0.1"));
@@ -242,6 +259,37 @@ TEST_F(FilesTest, KilledApplyLeavesAllOrNothing) {
             seen.insert(policy.subject.to_string());
         ASSERT_EQ(seen.size(), 1U) << "round " << round;
         ASSERT_EQ(errors(*source), "");
+    }
+}
+
+TEST_F(FilesTest, KilledApplyOfNewObjectsLeavesAllOrNothing) {
+    constexpr std::size_t kObjects = 100;
+    std::minstd_rand random(7);
+    std::size_t expected = 0;
+    for (int round = 0; round < 15; ++round) {
+        std::string text;
+        for (std::size_t i = 0; i < kObjects; ++i)
+            text += test_policy(fmt::format("r{}-{}", round, i)) + "---\n";
+        const pid_t child = fork();
+        ASSERT_GE(child, 0);
+        if (child == 0) {
+            (void)create()->apply(text, false);
+            _exit(0);
+        }
+        // In the middle: when some of the files are there.
+        const auto some =
+            fmt::format("networkpolicy.default.r{}-{}.yaml", round, random() % kObjects);
+        for (int i = 0; i < 100'000 && !exists(some); ++i)
+            usleep(10);
+        kill(child, SIGKILL);
+        waitpid(child, nullptr, 0);
+        const auto source = create();
+        source->rescan();
+        const auto count = last()->policies.size();
+        ASSERT_TRUE(count == expected || count == expected + kObjects)
+            << count << " in round " << round;
+        ASSERT_EQ(errors(*source), "");
+        expected = count;
     }
 }
 

@@ -13,6 +13,22 @@
 namespace beeline::source::yaml {
 namespace {
 
+// Where the quoted string that begins at `begin` ends, npos if it does not. A block, which has no quotes, ends at once.
+std::size_t end_of_quoted(std::string_view text, std::size_t begin) {
+    if (begin >= text.size()) return begin;
+    const char quote = text[begin];
+    if (quote != '"' && quote != '\'') return begin;
+    for (std::size_t i = begin + 1; i < text.size(); ++i) {
+        if (quote == '"' && text[i] == '\\') {
+            ++i;
+        } else if (text[i] == quote) {
+            if (quote == '"' || i + 1 >= text.size() || text[i + 1] != quote) return i + 1;
+            ++i;
+        }
+    }
+    return std::string_view::npos;
+}
+
 class Builder : public YAML::EventHandler {
 public:
     // `text` is what is parsed, `first_line` the line of the file (from 0) where it begins.
@@ -22,6 +38,8 @@ public:
     // The first thing that was wrong. yaml-cpp cannot be stopped by its handler, so what follows is
     // ignored.
     [[nodiscard]] const std::optional<Error>& error() const { return error_; }
+    // Also wrong, but only a consequence if yaml-cpp finds an error further on.
+    [[nodiscard]] const std::optional<Error>& late_error() const { return late_error_; }
     // Byte offset of the last scalar that was written in quotes or as a block.
     [[nodiscard]] std::optional<std::size_t> last_quoted() const { return last_quoted_; }
 
@@ -33,6 +51,7 @@ public:
     }
     void OnDocumentEnd() override {}
     void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+        if (!error_ && !late_error_ && at_value()) check_colon();
         add(Value::Kind::null, place_of_null(mark), {}, anchor);
     }
     void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
@@ -45,6 +64,7 @@ public:
         tree_.values[index].text = value;
         tree_.values[index].quoted = tag == "!";
         if (tag == "!") last_quoted_ = static_cast<std::size_t>(mark.pos);
+        last_scalar_ = mark;
     }
     void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                          YAML::EmitterStyle::value) override {
@@ -79,6 +99,23 @@ private:
         mark.column =
             static_cast<int>(line_start == std::string_view::npos ? dash : dash - line_start - 1);
         return mark;
+    }
+
+    // Whether the next value belongs to a key.
+    [[nodiscard]] bool at_value() const {
+        return !open_.empty() && tree_.values[open_.back()].kind == Value::Kind::map &&
+               tree_.values[open_.back()].children.size() % 2 == 1;
+    }
+
+    // yaml-cpp takes a line without a colon for a key without a value.
+    void check_colon() {
+        const Value& key = tree_.values.back();
+        const auto begin = static_cast<std::size_t>(last_scalar_.pos);
+        const auto end = key.quoted ? end_of_quoted(text_, begin) : begin + key.text.size();
+        const auto next = text_.find_first_not_of(" \t", end);
+        if (next != std::string_view::npos && text_[next] == ':') return;
+        fail_at(last_scalar_, fmt::format("expected ':' after '{}'", shown(key.text)));
+        late_error_ = std::exchange(error_, std::nullopt);
     }
 
     void fail_at(const YAML::Mark& mark, std::string_view message) {
@@ -151,7 +188,9 @@ private:
     std::vector<std::uint32_t> open_; // lists and mappings around the next value
     unsigned documents_ = 0;
     std::optional<Error> error_;
+    std::optional<Error> late_error_;
     std::optional<std::size_t> last_quoted_;
+    YAML::Mark last_scalar_;
 };
 
 struct Line {
@@ -240,17 +279,7 @@ Result<> check_characters(std::string_view text, std::string_view file) {
 
 // yaml-cpp takes the end of the text for the end of a quoted string.
 Result<> check_closed(const Part& part, std::size_t offset, std::string_view file) {
-    if (offset >= part.text.size()) return {};
-    const char quote = part.text[offset];
-    if (quote != '"' && quote != '\'') return {};
-    for (std::size_t i = offset + 1; i < part.text.size(); ++i) {
-        if (quote == '"' && part.text[i] == '\\') {
-            ++i;
-        } else if (part.text[i] == quote) {
-            if (quote == '"' || i + 1 >= part.text.size() || part.text[i + 1] != quote) return {};
-            ++i;
-        }
-    }
+    if (end_of_quoted(part.text, offset) != std::string_view::npos) return {};
     return fail(Code::invalid, "{}: this string has no closing quote",
                 position_text(file, part.text, offset, part.first_line));
 }
@@ -321,6 +350,7 @@ Result<std::unique_ptr<const Tree>> parse(const Part& part, std::string_view fil
         if (!builder.error()) return Failure(syntax_error(part, file, error));
     }
     if (const auto& error = builder.error()) return Failure(*error);
+    if (const auto& error = builder.late_error()) return Failure(*error);
     if (const auto offset = builder.last_quoted()) TRY(check_closed(part, *offset, file));
     if (tree->values.empty() || tree->values.front().kind == Value::Kind::null) return nullptr;
     return tree;
