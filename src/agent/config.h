@@ -6,13 +6,35 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/log.h"
 #include "base/result.h"
 #include "datapath/kernel.h"
 #include "net/address.h"
+#include "security/engine/engine.h"
+#include "security/outputs/channel.h"
 
 namespace beeline::agent {
+
+struct SecurityConfig {
+    bool enabled = true;
+    bool whole_machine = true;      // false: only the instance's own cgroup
+    std::vector<std::string> rules; // default: of the instance
+    std::uint32_t ring_bytes = 32U << 20;
+    std::size_t alerts_in_memory = 10'000;
+    security::EngineOptions engine;
+    bool json = false;
+    bool iso_8601 = false;
+    std::size_t queue = 10'000;
+    double alerts_per_second = 0;
+    double alert_burst = 1000;
+    bool to_stdout = true;
+    bool to_syslog = false;
+    std::optional<security::FileOutput> file;
+    std::optional<security::ProgramOutput> program;
+    std::optional<security::HttpOutput> http;
+};
 
 struct Config {
     std::string node;      // default: the host name
@@ -29,6 +51,7 @@ struct Config {
     std::map<std::string, std::uint32_t> ct_timeouts_s;
     std::uint32_t ring_bytes = 16 << 20;
     std::size_t flows_in_memory = 100'000;
+    SecurityConfig security;
     LogLevel log_level = LogLevel::info;
 };
 

@@ -117,6 +117,8 @@ std::unique_ptr<CLI::App> make_app(Context& context) {
     register_run_commands(*app, context);
     register_object_commands(*app, context);
     register_flow_commands(*app, context);
+    register_alert_commands(*app, context);
+    register_rule_commands(*app, context);
     register_policy_commands(*app, context);
     register_service_commands(*app, context);
     register_map_commands(*app, context);

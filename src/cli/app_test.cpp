@@ -73,16 +73,33 @@ public:
         if (name != "bl_ct") return fail(Code::not_found, "there is no map {}", name);
         return answer("map");
     }
+    Result<std::unique_ptr<api::LineStream>> alerts(const security::AlertFilter& filter) override {
+        last_alerts = filter;
+        return std::make_unique<Lines>(alert_lines);
+    }
+    Result<std::unique_ptr<api::LineStream>> events(const api::EventQuery& query) override {
+        last_events = query;
+        return std::make_unique<Lines>(event_lines);
+    }
+    Result<std::unique_ptr<api::LineStream>> record(bool) override {
+        return std::make_unique<Lines>(std::vector<std::string>{"recorded"});
+    }
+    Result<json> rules() override { return answer("rules"); }
+    Result<json> reload_rules() override { return answer("reload"); }
     Result<api::CniReply> cni(const api::CniCall&) override { return api::CniReply{}; }
 
     std::map<std::string, std::string> documents;
     std::map<std::string, Error> errors;
     std::vector<std::string> flow_lines;
+    std::vector<std::string> alert_lines;
+    std::vector<std::string> event_lines;
     api::ObjectQuery last_objects;
     std::string last_yaml;
     bool last_dry_run = false;
     std::vector<std::string> removed;
     observe::FlowFilter last_flows;
+    security::AlertFilter last_alerts;
+    api::EventQuery last_events;
     api::ExplainQuery last_explain;
     std::size_t last_limit = 0;
 

@@ -7,6 +7,7 @@
 
 #include "cli/json_view.h"
 #include "cli/table.h"
+#include "cli/time_text.h"
 
 namespace beeline::cli {
 namespace {
@@ -18,23 +19,6 @@ constexpr std::string_view kYellow = "33";
 // Lines come one by one, so that columns have a least width instead of a common one.
 constexpr std::size_t kEndWidth = 26;
 constexpr std::size_t kProtocolWidth = 9;
-
-// "2026-11-25T09:00:00.123456789Z" as "Nov 25 09:00:00.123" of this machine's time zone.
-std::string short_time(const std::string& time) {
-    tm utc{};
-    const char* rest = strptime(time.c_str(), "%Y-%m-%dT%H:%M:%S", &utc);
-    if (rest == nullptr) return time;
-    std::string fraction = *rest == '.' ? rest + 1 : "";
-    fraction =
-        fraction.substr(0, std::min<std::size_t>(3, fraction.find_first_not_of("0123456789")));
-    fraction.resize(3, '0');
-    const time_t seconds = timegm(&utc);
-    tm local{};
-    localtime_r(&seconds, &local);
-    char text[32];
-    std::strftime(text, sizeof(text), "%b %d %H:%M:%S", &local);
-    return fmt::format("{}.{}", text, fraction);
-}
 
 std::string labels_text(const json& end, bool all) {
     const json& labels = member(end, "labels");
@@ -160,7 +144,7 @@ std::string padded(std::string value, std::size_t width) {
 std::string flow_text(const Context& context, const json& flow) {
     const bool wide = context.format == Format::wide;
     const std::string kind = text(flow, "kind");
-    const std::string time = wide ? text(flow, "time") : short_time(text(flow, "time"));
+    const std::string time = short_time(text(flow, "time"), wide);
     if (kind == "lost") return context.styled(printable(lost_text(flow, time)), kYellow);
 
     const bool denied = text(flow, "verdict") == "DROPPED";

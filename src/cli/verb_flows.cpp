@@ -23,6 +23,7 @@ struct Flags {
     std::vector<std::string> verdicts;
     std::vector<std::string> protocols;
     std::vector<std::string> ports;
+    std::vector<std::string> pids;
 };
 
 api::Parameters parameters_of(const Flags& flags) {
@@ -42,6 +43,7 @@ api::Parameters parameters_of(const Flags& flags) {
     add("verdict", flags.verdicts);
     add("protocol", flags.protocols);
     add("port", flags.ports);
+    add("pid", flags.pids);
     return parameters;
 }
 
@@ -109,6 +111,7 @@ void register_flow_commands(CLI::App& app, Context& context) {
     many("--verdict", flags->verdicts, "forwarded or dropped", "VERDICT");
     many("--protocol", flags->protocols, "tcp, udp, sctp, icmp or icmpv6", "PROTOCOL");
     many("--port", flags->ports, "Port of the destination or of the service", "PORT");
+    many("--pid", flags->pids, "Process at either end", "PID");
     add_format(verb, context, {Format::table, Format::wide, Format::json, Format::jsonl});
     on_run(verb, context, [&context, flags] { return show_flows(context, *flags); });
 }

@@ -10,6 +10,9 @@ namespace beeline::cli {
 void register_status_commands(CLI::App& app, Context& context);
 void register_object_commands(CLI::App& app, Context& context);  // apply, delete, get
 void register_flow_commands(CLI::App& app, Context& context);    // flows
+void register_alert_commands(CLI::App& app, Context& context);   // alerts, events
+void register_rule_commands(CLI::App& app, Context& context);    // rules, record
+void register_rule_test(CLI::App& rules, Context& context);      // rules test
 void register_policy_commands(CLI::App& app, Context& context);  // policy explain
 void register_service_commands(CLI::App& app, Context& context); // service list
 void register_map_commands(CLI::App& app, Context& context);     // map list, map dump

@@ -1,6 +1,7 @@
 #include "observe/filter.h"
 
 #include <algorithm>
+#include <array>
 #include <string_view>
 
 namespace beeline::observe {
@@ -21,6 +22,7 @@ struct Subject {
     model::Protocol protocol;
     std::uint16_t port;
     std::uint16_t service_port;
+    std::array<std::uint32_t, 2> pids;
 };
 
 Pod pod(model::FlowEnd::Kind kind, std::string_view space, std::string_view name) {
@@ -64,10 +66,13 @@ bool passes(const FlowFilter& filter, const Subject& flow) {
            any(filter.verdicts, [&](auto wanted) { return wanted == flow.verdict; }) &&
            any(filter.protocols,
                [&](auto wanted) { return same_protocol(wanted, flow.protocol); }) &&
-           any(filter.ports, [&](auto wanted) {
-               return has_ports(flow.protocol) &&
-                      (wanted == flow.port || (wanted == flow.service_port && wanted != 0));
-           });
+           any(filter.ports,
+               [&](auto wanted) {
+                   return has_ports(flow.protocol) &&
+                          (wanted == flow.port || (wanted == flow.service_port && wanted != 0));
+               }) &&
+           any(filter.pids,
+               [&](auto wanted) { return wanted == flow.pids[0] || wanted == flow.pids[1]; });
 }
 
 } // namespace
@@ -76,11 +81,12 @@ bool FlowFilter::matches(const model::Flow& flow) const {
     return passes(*this, {flow.time_ns, flow.kind,
                           pod(flow.source.kind, flow.source.space, flow.source.name),
                           pod(flow.destination.kind, flow.destination.space, flow.destination.name),
-                          flow.verdict, flow.protocol, flow.destination.port, flow.service_port});
+                          flow.verdict, flow.protocol, flow.destination.port, flow.service_port,
+                          {flow.source.process.pid, flow.destination.process.pid}});
 }
 
 bool FlowFilter::matches(const Record& record) const {
-    Subject subject{record.time_ns, record.kind, {}, {}, verdict(record.kind), {}, 0, 0};
+    Subject subject{record.time_ns, record.kind, {}, {}, verdict(record.kind), {}, 0, 0, {}};
     if (const Context* context = record.context.get()) {
         const Names& source = *context->source;
         const Names& destination = *context->destination;
@@ -89,6 +95,9 @@ bool FlowFilter::matches(const Record& record) const {
         subject.protocol = context->path.protocol;
         subject.port = record.port[1];
         subject.service_port = context->path.service_port;
+        for (std::size_t end = 0; end < 2; ++end) {
+            if (record.process[end]) subject.pids[end] = record.process[end]->key.pid;
+        }
     }
     return passes(*this, subject);
 }

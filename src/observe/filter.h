@@ -21,6 +21,7 @@ struct FlowFilter {
     std::vector<model::Protocol> protocols; // icmp lets ICMPv6 through too
     std::vector<std::uint16_t>
         ports; // destination port, or that of the service; of TCP, UDP and SCTP only
+    std::vector<std::uint32_t> pids;      // process of either end
     std::optional<std::int64_t> since_ns; // CLOCK_REALTIME
 
     // Where to begin and end, not part of matches(): the last so many matches only; whether to go on with flows

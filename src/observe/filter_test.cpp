@@ -53,6 +53,12 @@ TEST(FlowFilter, WorldIsNoPod) {
     EXPECT_FALSE(matches({.to_pods = {"/"}}, raw));
 }
 
+TEST(FlowFilter, ProcessOfEitherEnd) {
+    const bl_flow_event raw = opened();
+    EXPECT_TRUE(matches({.pids = {1, raw.process[0].pid}}, raw));
+    EXPECT_FALSE(matches({.pids = {raw.process[0].pid + 100'000}}, raw));
+}
+
 TEST(FlowFilter, Verdicts) {
     EXPECT_TRUE(matches({.verdicts = {Verdict::dropped}}, denied()));
     EXPECT_FALSE(matches({.verdicts = {Verdict::dropped}}, opened()));

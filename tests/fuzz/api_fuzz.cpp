@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "api/server/v1.h"
+#include "security/events/event.h"
 
 using namespace beeline;
 using nlohmann::json;
@@ -78,6 +79,23 @@ public:
         require(limit > 0);
         return json{{"name", name}};
     }
+    Result<std::unique_ptr<api::LineStream>> alerts(const security::AlertFilter& filter) override {
+        for (const auto& pod : filter.workloads)
+            require_name(pod);
+        for (const auto pid : filter.pids)
+            require(pid != 0);
+        return std::make_unique<Nothing>();
+    }
+    Result<std::unique_ptr<api::LineStream>> events(const api::EventQuery& query) override {
+        for (const auto kind : query.kinds)
+            require(!security::kind_name(kind).empty());
+        return std::make_unique<Nothing>();
+    }
+    Result<std::unique_ptr<api::LineStream>> record(bool) override {
+        return std::make_unique<Nothing>();
+    }
+    Result<json> rules() override { return json::object(); }
+    Result<json> reload_rules() override { return json::object(); }
     Result<api::CniReply> cni(const api::CniCall& call) override {
         require(call.config.is_object());
         return api::CniReply{};

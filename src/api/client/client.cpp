@@ -294,16 +294,29 @@ Result<nlohmann::json> Client::call(std::string_view method, std::string_view pa
     return response.json();
 }
 
-Result<> Client::stream(std::string_view path_with_query,
-                        const std::function<bool(std::string_view line)>& on_line) const {
-    std::string pending; // a line whose end has not come yet; the whole body of an error
+Result<> Client::download(std::string_view path_with_query,
+                          const std::function<bool(std::string_view bytes)>& on_bytes) const {
+    std::string refusal;
     bool too_large = false;
     Answer answer([&](int status, std::string_view data) {
-        if (status >= 300) {
-            pending += data;
-            too_large = pending.size() > kMaxBody;
-            return !too_large;
-        }
+        if (status < 300) return on_bytes(data);
+        refusal += data;
+        too_large = refusal.size() > kMaxBody;
+        return !too_large;
+    });
+    TRY(exchange(socket_, "GET", path_with_query, "", {}, answer));
+    if (answer.status() >= 300) {
+        if (auto error = api_error(refusal)) return Failure(std::move(*error));
+        return unexpected_status(answer.status(), path_with_query);
+    }
+    return {};
+}
+
+Result<> Client::stream(std::string_view path_with_query,
+                        const std::function<bool(std::string_view line)>& on_line) const {
+    std::string pending; // a line whose end has not come yet
+    bool too_large = false;
+    TRY(download(path_with_query, [&](std::string_view data) {
         for (;;) {
             const std::size_t end = data.find('\n');
             if (end == std::string_view::npos) break;
@@ -319,15 +332,10 @@ Result<> Client::stream(std::string_view path_with_query,
         pending += data;
         too_large = pending.size() > kMaxBody;
         return !too_large;
-    });
-    TRY(exchange(socket_, "GET", path_with_query, "", {}, answer));
+    }));
     if (too_large)
         return fail(Code::exhausted, "a line of {} is larger than {} MiB", path_with_query,
                     kMaxBody >> 20);
-    if (answer.status() >= 300) {
-        if (auto error = api_error(pending)) return Failure(std::move(*error));
-        return unexpected_status(answer.status(), path_with_query);
-    }
     return {};
 }
 

@@ -61,6 +61,11 @@ public:
     [[nodiscard]] Result<> stream(std::string_view path_with_query,
                                   const std::function<bool(std::string_view line)>& on_line) const;
 
+    // The same for bytes, as they come.
+    [[nodiscard]] Result<>
+    download(std::string_view path_with_query,
+             const std::function<bool(std::string_view bytes)>& on_bytes) const;
+
     [[nodiscard]] const std::string& socket() const { return socket_; }
 
 private:

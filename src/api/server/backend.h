@@ -21,6 +21,7 @@
 #include "model/protocol.h"
 #include "net/address.h"
 #include "observe/filter.h"
+#include "security/outputs/alert_store.h"
 
 namespace beeline::api {
 
@@ -33,6 +34,15 @@ public:
     virtual std::optional<std::string> next(std::chrono::milliseconds wait) = 0;
     // Nothing will come any more.
     [[nodiscard]] virtual bool done() const = 0;
+    // Bytes that are passed on as they are: no newline is added.
+    [[nodiscard]] virtual bool raw() const { return false; }
+};
+
+struct EventQuery {
+    std::vector<std::uint16_t> kinds;    // empty: every
+    std::vector<std::string> workloads;  // "shop/web", "shop/", "web"
+    std::vector<std::string> containers; // beginnings of ids
+    std::vector<std::uint32_t> pids;     // the process or an ancestor
 };
 
 struct ObjectQuery {
@@ -92,6 +102,13 @@ public:
     virtual Result<nlohmann::json> explain(const ExplainQuery& query) = 0;
     virtual Result<nlohmann::json> maps() = 0;
     virtual Result<nlohmann::json> map(const std::string& name, std::size_t limit) = 0;
+    virtual Result<std::unique_ptr<LineStream>> alerts(const security::AlertFilter& filter) = 0;
+    // Live ones, as they come.
+    virtual Result<std::unique_ptr<LineStream>> events(const EventQuery& query) = 0;
+    // A recording (security/events/recording.h). `all`: not only what the loaded rules need.
+    virtual Result<std::unique_ptr<LineStream>> record(bool all) = 0;
+    virtual Result<nlohmann::json> rules() = 0;
+    virtual Result<nlohmann::json> reload_rules() = 0;
     // An Error here becomes a CNI error with a code that fits it.
     virtual Result<CniReply> cni(const CniCall& call) = 0;
 };

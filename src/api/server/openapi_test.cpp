@@ -25,6 +25,11 @@ public:
     Result<nlohmann::json> explain(const ExplainQuery&) override { return {}; }
     Result<nlohmann::json> maps() override { return {}; }
     Result<nlohmann::json> map(const std::string&, std::size_t) override { return {}; }
+    Result<std::unique_ptr<LineStream>> alerts(const security::AlertFilter&) override { return {}; }
+    Result<std::unique_ptr<LineStream>> events(const EventQuery&) override { return {}; }
+    Result<std::unique_ptr<LineStream>> record(bool) override { return {}; }
+    Result<nlohmann::json> rules() override { return {}; }
+    Result<nlohmann::json> reload_rules() override { return {}; }
     Result<CniReply> cni(const CniCall&) override { return {}; }
 };
 

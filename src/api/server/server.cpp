@@ -132,7 +132,7 @@ ssize_t Server::State::Stream::read(char* out, std::size_t room) {
             return filled > 0 ? static_cast<ssize_t>(filled) : MHD_CONTENT_READER_END_OF_STREAM;
         if (auto next = lines->next(filled > 0 ? 0ms : kStreamSlice)) {
             line = std::move(*next);
-            line += '\n';
+            if (!lines->raw()) line += '\n';
             sent = 0;
             continue;
         }

@@ -54,6 +54,19 @@ private:
     int number_ = 0;
 };
 
+// Two pieces with a newline of their own in the middle.
+class Bytes : public LineStream {
+public:
+    std::optional<std::string> next(std::chrono::milliseconds) override {
+        return sent_ == 2 ? std::optional<std::string>{} : std::string(sent_++ == 0 ? "a\nb" : "c");
+    }
+    [[nodiscard]] bool done() const override { return sent_ == 2; }
+    [[nodiscard]] bool raw() const override { return true; }
+
+private:
+    int sent_ = 0;
+};
+
 class FakeBackend : public Backend {
 public:
     Result<json> status() override {
@@ -90,6 +103,20 @@ public:
     Result<json> map(const std::string& name, std::size_t limit) override {
         return json{{"name", name}, {"limit", limit}, {"bytes", "\xff\xfe"}};
     }
+    Result<std::unique_ptr<LineStream>> alerts(const security::AlertFilter& filter) override {
+        last_alerts = filter;
+        return std::make_unique<Numbers>(2, line_size, false);
+    }
+    Result<std::unique_ptr<LineStream>> events(const EventQuery& query) override {
+        last_events = query;
+        return std::make_unique<Numbers>(2, line_size, false);
+    }
+    Result<std::unique_ptr<LineStream>> record(bool all) override {
+        if (!all) return fail(Code::unavailable, "no sensors");
+        return std::make_unique<Bytes>();
+    }
+    Result<json> rules() override { return json{{"rules", json::array()}}; }
+    Result<json> reload_rules() override { return fail(Code::invalid, "line 3"); }
     Result<CniReply> cni(const CniCall& call) override {
         last_cni = call;
         if (call.container == "later") return fail(Code::unavailable, "still starting");
@@ -106,6 +133,8 @@ public:
     bool last_dry_run = false;
     ObjectQuery last_objects;
     observe::FlowFilter last_flows;
+    security::AlertFilter last_alerts;
+    EventQuery last_events;
     ExplainQuery last_explain;
     CniCall last_cni;
 };

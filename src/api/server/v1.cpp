@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <chrono>
 #include <optional>
+
+#include "security/events/event.h"
 
 namespace beeline::api {
 namespace {
@@ -44,6 +47,18 @@ Result<std::vector<model::Flow::Verdict>> verdicts(const Query& query) {
     return out;
 }
 
+Result<std::vector<std::uint32_t>> pids(const Query& query) {
+    std::vector<std::uint32_t> out;
+    for (const auto& value : query.all("pid")) {
+        std::uint32_t pid = 0;
+        const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), pid);
+        if (error != std::errc{} || end != value.data() + value.size() || pid == 0)
+            return fail(Code::invalid, "parameter 'pid': '{}' is not a process number", value);
+        out.push_back(pid);
+    }
+    return out;
+}
+
 Result<Reply> flows(Backend& backend, const Query& query) {
     observe::FlowFilter flows;
     flows.follow = TRY(query.flag("follow"));
@@ -54,10 +69,58 @@ Result<Reply> flows(Backend& backend, const Query& query) {
     flows.verdicts = TRY(verdicts(query));
     flows.protocols = TRY(query.protocols("protocol"));
     flows.ports = TRY(query.ports("port"));
+    flows.pids = TRY(pids(query));
     Reply reply;
     reply.content_type = "application/jsonl";
     reply.stream = TRY(backend.flows(flows));
     return reply;
+}
+
+Result<Reply> stream_of(Result<std::unique_ptr<LineStream>> lines, std::string_view type) {
+    Reply reply;
+    reply.content_type = type;
+    reply.stream = TRY(std::move(lines));
+    return reply;
+}
+
+Result<Reply> alerts(Backend& backend, const Query& query) {
+    security::AlertFilter filter;
+    filter.follow = TRY(query.flag("follow"));
+    filter.since_ns = TRY(query.moment("since", now_ns()));
+    filter.last = TRY(query.number("last", 0, kMaxLast));
+    if (query.has("priority")) {
+        filter.least = model::parse_priority(query.text("priority"));
+        if (!filter.least) {
+            return fail(Code::invalid,
+                        "parameter 'priority': '{}' is not one of emergency, alert, critical, "
+                        "error, warning, notice, informational, debug",
+                        query.text("priority"));
+        }
+    }
+    filter.rules = query.all("rule");
+    filter.tags = query.all("tag");
+    filter.workloads = TRY(query.workloads("pod"));
+    filter.containers = query.all("container");
+    filter.pids = TRY(pids(query));
+    return stream_of(backend.alerts(filter), "application/jsonl");
+}
+
+Result<Reply> events(Backend& backend, const Query& query) {
+    EventQuery events;
+    for (const auto& name : query.all("kind")) {
+        const auto kind = security::kind_of(name);
+        if (kind == 0) {
+            return fail(Code::invalid,
+                        "parameter 'kind': '{}' is no kind of event ('beeline rules fields' "
+                        "lists them)",
+                        name);
+        }
+        events.kinds.push_back(kind);
+    }
+    events.workloads = TRY(query.workloads("pod"));
+    events.containers = query.all("container");
+    events.pids = TRY(pids(query));
+    return stream_of(backend.events(events), "application/jsonl");
 }
 
 Result<ExplainEnd> explain_end(const Query& query, std::string_view parameter) {
@@ -253,7 +316,30 @@ Router v1_routes(Backend& backend) {
          {"to_pod", true},
          {"verdict", true},
          {"protocol", true},
-         {"port", true}});
+         {"port", true},
+         {"pid", true}});
+    get("/v1/alerts", [=](const Request& request) { return alerts(*agent, request.query); },
+        {{"follow"},
+         {"since"},
+         {"last"},
+         {"priority"},
+         {"rule", true},
+         {"tag", true},
+         {"pod", true},
+         {"container", true},
+         {"pid", true}});
+    get("/v1/events", [=](const Request& request) { return events(*agent, request.query); },
+        {{"kind", true}, {"pod", true}, {"container", true}, {"pid", true}});
+    get("/v1/record",
+        [=](const Request& request) -> Result<Reply> {
+            const bool all = TRY(request.query.flag("all"));
+            return stream_of(agent->record(all), "application/octet-stream");
+        },
+        {{"all"}});
+    get("/v1/rules", [=](const Request&) { return document(agent->rules()); });
+    router.add({"POST", "/v1/rules/reload", {}, [=](const Request&) -> Result<Reply> {
+                    return document(agent->reload_rules());
+                }});
     get("/v1/policy/explain",
         [=](const Request& request) { return explain(*agent, request.query); },
         {{"source"}, {"destination"}, {"port"}, {"protocol"}});

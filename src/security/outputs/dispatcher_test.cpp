@@ -180,7 +180,8 @@ TEST(HttpChannel, TriesAgainOnlyWhereThatHelps) {
     EXPECT_NE(requests[1].find("Content-Type: application/json"), std::string::npos);
     EXPECT_NE(requests[1].find("X-Token: secret"), std::string::npos);
     EXPECT_NE(requests[2].find("Content-Type: text/plain"), std::string::npos);
-    EXPECT_FALSE(http_channel({.url = "file:///etc/passwd"}));
+    output.url = "file:///etc/passwd";
+    EXPECT_FALSE(http_channel(output));
 }
 
 // Takes lines only when told to.
