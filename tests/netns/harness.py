@@ -221,9 +221,10 @@ class Node:
     outside=True adds a second namespace, reached over a veth pair, that plays the world: 198.51.100.2 and 2001:db8:51::2,
     with routes back to everything.
     config: members merged into the agent's configuration file.
+    hosts: {address: [name]} that the agent alone finds in /etc/hosts.
     """
 
-    def __init__(self, outside=False, config=None, agent=True):
+    def __init__(self, outside=False, config=None, agent=True, hosts=None):
         self.instance = f"t{os.getpid()}-{next(_numbers)}"
         self.netns = f"bl-{self.instance}"
         self.outside_netns = f"bl-{self.instance}-out" if outside else None
@@ -234,6 +235,7 @@ class Node:
         self._workloads = []
         self._with_agent = agent
         self._config = config or {}
+        self._hosts = hosts
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -429,9 +431,16 @@ class Node:
 
     def start_agent(self, wait=True, arguments=()):
         # The log is opened for appending: it tells of every start of the agent.
+        inside = []
+        if self._hosts:
+            hosts = os.path.join(self.folder, "hosts")
+            with open(hosts, "w") as file:
+                file.writelines(f"{address} {' '.join(names)}\n" for address, names in self._hosts.items())
+            inside = ["unshare", "--mount", "--propagation", "slave", "sh", "-c",
+                      'mount --bind "$0" /etc/hosts && exec "$@"', hosts]
         with open(self.log_file, "a") as log_file:
             self.agent = self._start(
-                [os.path.join(BIN, "beelined"), "--config", self.config_file, "--instance", self.instance, *arguments],
+                [*inside, os.path.join(BIN, "beelined"), "--config", self.config_file, "--instance", self.instance, *arguments],
                 self.netns_path, self.host_cgroup, stdout=log_file, stderr=subprocess.STDOUT)
         if wait:
             self.wait_ready()
@@ -490,7 +499,7 @@ class Node:
             raise ApiError(response.status, text)
         if "yaml" in kind:
             return text
-        if path.startswith("/v1/flows"):
+        if "jsonl" in kind:
             return [json.loads(line) for line in text.splitlines() if line.strip()]
         return json.loads(text) if text.strip() else None
 
@@ -580,9 +589,11 @@ class Node:
 
     def flows(self, **filters):
         """Stored flows, oldest first. filters: those of GET /v1/flows (pod, to_pod, verdict, protocol, port, last, since)."""
-        pairs = [(key, value) for key, values in filters.items()
-                 for value in (values if isinstance(values, (list, tuple)) else [values])]
-        return self.api("GET", "/v1/flows?" + urllib.parse.urlencode(pairs))
+        return self.stream("/v1/flows", **filters)
+
+    def stream(self, path, **filters):
+        """The lines that a stream has now."""
+        return self.api("GET", path + "?" + urllib.parse.urlencode(filters, doseq=True))
 
     def wait_flow(self, predicate=lambda flow: True, timeout=10, **filters):
         """The first stored flow for which `predicate` holds."""
