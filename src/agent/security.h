@@ -1,0 +1,76 @@
+// Runtime security of one node: sensors, guard, alerts and containers wired together.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "agent/config.h"
+#include "api/server/backend.h"
+#include "base/result.h"
+#include "ebpf/merged_ring.h"
+#include "loop/loop.h"
+#include "model/workload.h"
+#include "observe/store.h"
+#include "security/events/containers.h"
+#include "security/guard/guard.h"
+#include "security/outputs/alert_store.h"
+#include "security/outputs/dispatcher.h"
+#include "security/sensor/sensor.h"
+#include "source/folder_watch.h"
+
+namespace beeline::agent {
+
+class Security {
+public:
+    struct Environment {
+        SecurityConfig config;
+        std::string node;
+        std::string cgroup_mount; // of cgroup2; empty: none
+        std::string scope;        // folder below it that alone is watched; empty: the whole machine
+        const observe::Store* flows = nullptr; // outlives this
+    };
+
+    // Control thread, as everything without a remark. `loop` must outlive this.
+    static Result<std::unique_ptr<Security>> start(Environment environment, loop::Loop& loop);
+    ~Security();
+    Security(const Security&) = delete;
+    Security& operator=(const Security&) = delete;
+
+    void set_workloads(const std::vector<model::Workload>& workloads);
+
+    // Any thread but the guard's.
+    [[nodiscard]] nlohmann::json status();
+    [[nodiscard]] nlohmann::json rules();
+    Result<nlohmann::json> reload(); // control thread
+    std::unique_ptr<api::LineStream> alerts(const security::AlertFilter& filter) const;
+    std::unique_ptr<api::LineStream> events(const api::EventQuery& query);
+    Result<std::unique_ptr<api::LineStream>> record(bool all); // control thread
+
+private:
+    Security(Environment environment, loop::Loop& loop);
+    Result<> open();
+    Result<> open_outputs();
+    Result<> watch_rules();
+    void add_flows(model::Alert& alert) const;
+    void resolve_names();
+
+    Environment environment_;
+    loop::Loop& loop_;
+    std::string scope_path_;
+    std::shared_ptr<const security::HostFacts> host_;
+    security::AlertStore store_;
+    std::unique_ptr<security::Dispatcher> dispatcher_;
+    std::unique_ptr<security::ContainerResolver> containers_;
+    std::unique_ptr<security::Sensor> sensor_;
+    std::unique_ptr<ebpf::MergedRing> ring_;
+    std::optional<observe::Reader> flow_reader_; // guard's thread
+    std::unique_ptr<security::Guard> guard_;
+    std::vector<std::unique_ptr<source::FolderWatch>> watches_;
+    std::vector<loop::Loop::TimerId> timers_;
+};
+
+} // namespace beeline::agent
