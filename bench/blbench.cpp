@@ -3,10 +3,15 @@
 //   blbench rr ADDRESS PORT SECONDS          round trips of one byte a second
 //   blbench connect ADDRESS PORT SECONDS     connections (to the end, by the server) a second
 //   blbench bulk ADDRESS PORT SECONDS        bytes a second
+//   blbench loop read|open|exec|connect SECONDS    CPU nanoseconds of one turn: a 1-byte read; open and close of a file in
+//                                            /tmp; fork, exec and wait of this program; TCP connect, accept and close
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -163,10 +168,90 @@ int bulk(const Address& to, double seconds) {
     return 0;
 }
 
+// User and system time of this process and of the children it waited for.
+double cpu_ns() {
+    double total = 0;
+    for (const int who : {RUSAGE_SELF, RUSAGE_CHILDREN}) {
+        rusage usage{};
+        getrusage(who, &usage);
+        for (const auto& time : {usage.ru_utime, usage.ru_stime})
+            total +=
+                static_cast<double>(time.tv_sec) * 1e9 + static_cast<double>(time.tv_usec) * 1e3;
+    }
+    return total;
+}
+
+void turn_exec(const char* self) {
+    const pid_t child = vfork();
+    if (child < 0) die("vfork");
+    if (child == 0) {
+        char* const arguments[] = {const_cast<char*>("blbench"), const_cast<char*>("nothing"),
+                                   nullptr};
+        char* const environment[] = {nullptr};
+        execve(self, arguments, environment);
+        _exit(127);
+    }
+    int status = 0;
+    if (waitpid(child, &status, 0) != child || status != 0) die("exec");
+}
+
+void turn_connect(int listening, const sockaddr_in& to) {
+    const int client = socket(AF_INET, SOCK_STREAM, 0);
+    if (connect(client, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) die("connect");
+    const int server = accept(listening, nullptr, nullptr);
+    // No TIME_WAIT: the ports would run out.
+    const linger gone{.l_onoff = 1, .l_linger = 0};
+    setsockopt(client, SOL_SOCKET, SO_LINGER, &gone, sizeof gone);
+    close(client);
+    close(server);
+}
+
+int loop(std::string_view what, double seconds, const char* self) {
+    const int zero = open("/dev/zero", O_RDONLY);
+    char path[] = "/tmp/blbench-XXXXXX";
+    close(mkstemp(path));
+    const int listening = socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof to;
+    if (bind(listening, reinterpret_cast<const sockaddr*>(&to), size) != 0 ||
+        listen(listening, 16) != 0)
+        die("listen");
+    getsockname(listening, reinterpret_cast<sockaddr*>(&to), &size);
+    const int batch = what == "exec" ? 4 : 256;
+    std::uint64_t count = 0;
+    const double start = now();
+    const double used = cpu_ns();
+    while (now() - start < seconds) {
+        for (int i = 0; i < batch; ++i, ++count) {
+            char byte = 0;
+            if (what == "read") {
+                if (read(zero, &byte, 1) != 1) die("read");
+            } else if (what == "open") {
+                const int fd = open(path, O_RDONLY);
+                if (fd < 0) die("open");
+                close(fd);
+            } else if (what == "exec") {
+                turn_exec(self);
+            } else {
+                turn_connect(listening, to);
+            }
+        }
+    }
+    const double result = (cpu_ns() - used) / static_cast<double>(count);
+    unlink(path);
+    std::printf("%.2f\n", result);
+    return 0;
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
     std::signal(SIGPIPE, SIG_IGN);
+    if (argc == 2 && std::string_view(argv[1]) == "nothing") return 0;
+    if (argc == 4 && std::string_view(argv[1]) == "loop")
+        return loop(argv[2], std::atof(argv[3]), "/proc/self/exe");
     const std::string_view verb = argc == 5 ? argv[1] : "";
     if (verb == "server") return serve(argv + 2);
     if (verb == "rr") return round_trips(address(argv[2], argv[3]), std::atof(argv[4]));
