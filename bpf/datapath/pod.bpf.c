@@ -58,6 +58,32 @@ static __always_inline bool mac_matches(struct __sk_buff *skb, const __u8 *mac)
 	       *(__u16 *)(eth->h_source + 4) == *(const __u16 *)(mac + 4);
 }
 
+/* Does a workload send what is not its own? 0, or the reason to drop. */
+static __always_inline int spoofed(struct __sk_buff *skb, const struct bl_packet *p)
+{
+	struct bl_endpoint *src = endpoint_lookup(&p->key.src);
+
+	if (!src || src->ifindex != skb->ifindex)
+		return BL_DROP_INVALID_SOURCE_IP;
+	return mac_matches(skb, src->mac) ? 0 : BL_DROP_INVALID_SOURCE_MAC;
+}
+
+/* Is this the receiver's interface, and may the sender be where it is? 0, or the reason to drop. */
+static __always_inline int misdirected(struct __sk_buff *skb, const struct bl_packet *p)
+{
+	struct bl_endpoint *dst = endpoint_lookup(&p->key.dst), *src;
+
+	if (!dst || dst->ifindex != skb->ifindex)
+		return BL_DROP_UNKNOWN_ENDPOINT;
+	if (!skb->ingress_ifindex)
+		return 0;
+	/* From outside nobody may speak for a workload of this machine. */
+	src = endpoint_lookup(&p->key.src);
+	if (src && (src->flags & BL_EP_HOST || src->ifindex != skb->ingress_ifindex))
+		return BL_DROP_INVALID_SOURCE_IP;
+	return 0;
+}
+
 /* Sent by the node itself, not forwarded by it. */
 static __always_inline bool from_host(struct __sk_buff *skb, const struct bl_packet *p)
 {
@@ -348,19 +374,100 @@ BL_STEP int translate_answer(struct __sk_buff *skb, struct bl_packet *p, const s
 	return reason;
 }
 
-/*
- * An ICMP error passes when the packet it quotes belongs to a known connection that its receiver takes part in.
- * It goes where that packet came from.
- */
-BL_STEP int related(struct __sk_buff *skb, struct bl_packet *p, bool from_pod)
+/* An ICMP error in the names that its receiver knows. */
+struct renaming {
+	struct nat_end quoted_src;
+	struct nat_end quoted_dst;
+	union bl_addr src;
+	union bl_addr dst;
+};
+
+BL_STEP int rename_error(struct __sk_buff *skb, struct bl_packet *p, struct bl_packet *inner,
+			 const struct renaming *to)
 {
+	struct nat_end end = {};
+	int reason;
+
+	if (!p || !inner || !to)
+		return BL_DROP_ERROR_WRITING_TO_PACKET;
+	reason = nat_rewrite_quoted(skb, p, inner, &to->quoted_src, NAT_SOURCE);
+	if (!reason)
+		reason = nat_rewrite_quoted(skb, p, inner, &to->quoted_dst, NAT_DESTINATION);
+	if (!reason && !addr_equal(&p->key.src, &to->src)) {
+		end.addr = to->src;
+		reason = nat_rewrite(skb, p, &end, NAT_SOURCE);
+	}
+	if (!reason && !addr_equal(&p->key.dst, &to->dst)) {
+		end.addr = to->dst;
+		reason = nat_rewrite(skb, p, &end, NAT_DESTINATION);
+	}
+	return reason;
+}
+
+/*
+ * A client's error about an answer quotes the service's address, by which it knows its server (`front`).
+ * Renames it to the backend's and finds the connection. 0, or the reason to drop.
+ */
+static __noinline int error_about_answer(const struct bl_packet *p, const struct bl_packet *inner,
+					 const struct bl_ct *front, struct renaming *to,
+					 struct bl_ct **ct)
+{
+	struct bl_flow_key key = inner->key;
+	int dir = CT_CLIENT;
+
+	key.src = front->svc_addr;
+	key.sport = front->svc_port;
+	if (addr_equal(&key.src,
+		       &p->key.src)) { /* a hairpin: the backend knows the client by another name */
+		const volatile union bl_addr *gateway =
+			p->flags & PKT_V4 ? &bl_config.gateway4 : &bl_config.gateway6;
+
+		key.dst.half[0] = gateway->half[0];
+		key.dst.half[1] = gateway->half[1];
+		to->src = key.dst;
+	}
+	*ct = ct_lookup(&key, &dir);
+	if (!*ct || dir != CT_SERVER || !((*ct)->flags & BL_CT_NAT) ||
+	    (*ct)->svc_port != inner->key.sport || !addr_equal(&(*ct)->svc_addr, &inner->key.src))
+		return BL_DROP_UNRELATED_ICMP;
+	to->quoted_src.addr = to->dst = key.src;
+	to->quoted_src.port = key.sport;
+	to->quoted_dst.addr = key.dst;
+	return 0;
+}
+
+/* A backend's (or router's) error about a packet of the client, which knows its server by the service's address. */
+static __always_inline void error_about_request(const struct bl_packet *p, const struct bl_ct *ct,
+						struct renaming *to)
+{
+	to->quoted_dst.addr = ct->svc_addr;
+	to->quoted_dst.port = ct->svc_port;
+	if (ct->flags & BL_CT_HAIRPIN) {
+		to->quoted_src.addr = p->key.src;
+		to->src = p->key.dst;
+		to->dst = p->key.src;
+	}
+}
+
+/*
+ * An ICMP error passes when the packet it quotes belongs to a known connection that its receiver takes part in;
+ * from a workload, when that is the other end. It goes where the quoted packet came from.
+ */
+BL_STEP int related(struct __sk_buff *skb, struct bl_packet *p)
+{
+	struct renaming to = {};
 	struct bl_packet inner;
+	__u32 ifindex, sender;
 	struct bl_ct *ct;
-	__u32 ifindex;
-	int dir, reason;
+	int dir = CT_CLIENT, reason;
+	bool from_pod;
 
 	if (!p)
 		return TC_ACT_SHOT;
+	from_pod = !(p->flags & PKT_TO_POD);
+	reason = from_pod ? spoofed(skb, p) : misdirected(skb, p);
+	if (reason)
+		return drop(skb, p, NULL, reason);
 	reason = parse_quoted(skb, p->inner_off, p->flags & PKT_V4, &inner);
 	if (reason)
 		return drop(skb, p, NULL, reason);
@@ -370,17 +477,28 @@ BL_STEP int related(struct __sk_buff *skb, struct bl_packet *p, bool from_pod)
 	/* A service without backends was refused by the host's firewall: that packet became no connection. */
 	if (from_host(skb, p) && (!ct || ct->flags & BL_CT_FRONTEND))
 		return TC_ACT_OK;
-	if (!ct || ct->flags & (BL_CT_REVOKED | BL_CT_FRONTEND | BL_CT_HAIRPIN))
+	if (!ct)
+		return drop(skb, p, NULL, BL_DROP_UNRELATED_ICMP);
+	to.quoted_src.addr = inner.key.src;
+	to.quoted_src.port = inner.key.sport;
+	to.quoted_dst.addr = inner.key.dst;
+	to.quoted_dst.port = inner.key.dport;
+	to.src = p->key.src;
+	to.dst = p->key.dst;
+	if (ct->flags & BL_CT_FRONTEND) {
+		if (!from_pod || dir != CT_SERVER || error_about_answer(p, &inner, ct, &to, &ct))
+			return drop(skb, p, NULL, BL_DROP_UNRELATED_ICMP);
+	} else if (ct->flags & BL_CT_NAT && dir == CT_CLIENT) {
+		error_about_request(p, ct, &to);
+	}
+	if (ct->flags & BL_CT_REVOKED)
 		return drop(skb, p, NULL, BL_DROP_UNRELATED_ICMP);
 	ifindex = dir == CT_CLIENT ? ct->ifindex[CT_CLIENT] : ct->ifindex[CT_SERVER];
-	if (!from_pod && ifindex != skb->ifindex)
+	sender = dir == CT_CLIENT ? ct->ifindex[CT_SERVER] : ct->ifindex[CT_CLIENT];
+	if ((from_pod ? sender : ifindex) != skb->ifindex)
 		return drop(skb, p, NULL, BL_DROP_UNRELATED_ICMP);
-	if (ct->flags & BL_CT_NAT && dir == CT_CLIENT) {
-		struct nat_end to = {};
-
-		to.addr = ct->svc_addr;
-		to.port = ct->svc_port;
-		reason = nat_rewrite_quoted(skb, p, &inner, &to);
+	if (ct->flags & BL_CT_NAT) {
+		reason = rename_error(skb, p, &inner, &to);
 		if (reason)
 			return drop(skb, p, NULL, reason);
 	}
@@ -459,7 +577,6 @@ BL_STEP int from_pod_slow(struct __sk_buff *skb, struct bl_packet *p)
 {
 	struct bl_ct *ct, *front = NULL;
 	struct translation t = {};
-	struct bl_endpoint *src;
 	int dir = CT_CLIENT, verdict;
 	__u32 epoch = ct_epoch(), in, out;
 	bool known = false, answer;
@@ -467,14 +584,9 @@ BL_STEP int from_pod_slow(struct __sk_buff *skb, struct bl_packet *p)
 
 	if (!p)
 		return TC_ACT_SHOT;
-	src = endpoint_lookup(&p->key.src);
-	if (!src || src->ifindex != skb->ifindex)
-		return drop(skb, p, NULL, BL_DROP_INVALID_SOURCE_IP);
-	if (!mac_matches(skb, src->mac))
-		return drop(skb, p, NULL, BL_DROP_INVALID_SOURCE_MAC);
-	if (p->flags & PKT_ICMP_ERROR)
-		return related(skb, p, true);
-
+	verdict = spoofed(skb, p);
+	if (verdict)
+		return drop(skb, p, NULL, verdict);
 	ct = p->flags & PKT_NEW ? NULL : ct_lookup(&p->key, &dir);
 	if (proto_has_ports(p->key.proto) &&
 	    (!ct || (dir == CT_CLIENT && (ct->flags & BL_CT_FRONTEND || ct->epoch != epoch)))) {
@@ -546,27 +658,27 @@ int bl_from_pod(struct __sk_buff *skb)
 		return TC_ACT_OK;
 	if (unlikely(reason))
 		return drop(skb, &p, NULL, reason);
-	if (likely(!(p.flags & PKT_ICMP_ERROR))) {
-		ct = ct_lookup(&p.key, &dir);
-		if (!ct)
-			p.flags |= PKT_NEW;
-		else if (likely(settled(ct, &p))) {
-			__u32 in, out;
-			const __u8 *mac;
+	if (unlikely(p.flags & PKT_ICMP_ERROR))
+		return related(skb, &p);
+	ct = ct_lookup(&p.key, &dir);
+	if (!ct)
+		p.flags |= PKT_NEW;
+	else if (likely(settled(ct, &p))) {
+		__u32 in, out;
+		const __u8 *mac;
 
-			if (dir == CT_CLIENT) {
-				in = ct->ifindex[CT_CLIENT];
-				out = ct->ifindex[CT_SERVER];
-				mac = ct->mac[CT_CLIENT];
-			} else {
-				in = ct->ifindex[CT_SERVER];
-				out = ct->ifindex[CT_CLIENT];
-				mac = ct->mac[CT_SERVER];
-			}
-			if (likely(in == skb->ifindex && mac_matches(skb, mac))) {
-				ct_accept(skb, ct, &p, dir);
-				return forward(skb, out);
-			}
+		if (dir == CT_CLIENT) {
+			in = ct->ifindex[CT_CLIENT];
+			out = ct->ifindex[CT_SERVER];
+			mac = ct->mac[CT_CLIENT];
+		} else {
+			in = ct->ifindex[CT_SERVER];
+			out = ct->ifindex[CT_CLIENT];
+			mac = ct->mac[CT_SERVER];
+		}
+		if (likely(in == skb->ifindex && mac_matches(skb, mac))) {
+			ct_accept(skb, ct, &p, dir);
+			return forward(skb, out);
 		}
 	}
 	return from_pod_slow(skb, &p);
@@ -574,7 +686,6 @@ int bl_from_pod(struct __sk_buff *skb)
 
 BL_STEP int to_pod_slow(struct __sk_buff *skb, struct bl_packet *p)
 {
-	struct bl_endpoint *dst, *src;
 	struct translation none = {};
 	struct answer back;
 	struct bl_ct *ct;
@@ -584,17 +695,9 @@ BL_STEP int to_pod_slow(struct __sk_buff *skb, struct bl_packet *p)
 
 	if (!p)
 		return TC_ACT_SHOT;
-	dst = endpoint_lookup(&p->key.dst);
-	if (!dst || dst->ifindex != skb->ifindex)
-		return drop(skb, p, NULL, BL_DROP_UNKNOWN_ENDPOINT);
-	if (p->flags & PKT_ICMP_ERROR)
-		return related(skb, p, false);
-	if (skb->ingress_ifindex) {
-		/* From outside nobody may speak for a workload of this machine. */
-		src = endpoint_lookup(&p->key.src);
-		if (src && (src->flags & BL_EP_HOST || src->ifindex != skb->ingress_ifindex))
-			return drop(skb, p, NULL, BL_DROP_INVALID_SOURCE_IP);
-	}
+	verdict = misdirected(skb, p);
+	if (verdict)
+		return drop(skb, p, NULL, verdict);
 	ct = p->flags & PKT_NEW ? NULL : ct_lookup(&p->key, &dir);
 	if (ct && ct->flags & BL_CT_FRONTEND) {
 		/* The host's firewall resets a connection whose backend is gone. */
@@ -637,24 +740,24 @@ int bl_to_pod(struct __sk_buff *skb)
 		return TC_ACT_OK;
 	if (unlikely(reason))
 		return drop(skb, &p, NULL, reason);
-	if (likely(!(p.flags & PKT_ICMP_ERROR))) {
-		ct = ct_lookup(&p.key, &dir);
-		if (!ct)
-			p.flags |= PKT_NEW;
-		else if (likely(settled(ct, &p))) {
-			__u32 from, to;
+	if (unlikely(p.flags & PKT_ICMP_ERROR))
+		return related(skb, &p);
+	ct = ct_lookup(&p.key, &dir);
+	if (!ct)
+		p.flags |= PKT_NEW;
+	else if (likely(settled(ct, &p))) {
+		__u32 from, to;
 
-			if (dir == CT_CLIENT) {
-				from = ct->ifindex[CT_CLIENT];
-				to = ct->ifindex[CT_SERVER];
-			} else {
-				from = ct->ifindex[CT_SERVER];
-				to = ct->ifindex[CT_CLIENT];
-			}
-			if (likely(!from && to == skb->ifindex)) {
-				ct_accept(skb, ct, &p, dir);
-				return TC_ACT_OK;
-			}
+		if (dir == CT_CLIENT) {
+			from = ct->ifindex[CT_CLIENT];
+			to = ct->ifindex[CT_SERVER];
+		} else {
+			from = ct->ifindex[CT_SERVER];
+			to = ct->ifindex[CT_CLIENT];
+		}
+		if (likely(!from && to == skb->ifindex)) {
+			ct_accept(skb, ct, &p, dir);
+			return TC_ACT_OK;
 		}
 	}
 	return to_pod_slow(skb, &p);

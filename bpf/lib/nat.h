@@ -93,42 +93,60 @@ BL_STEP int nat_rewrite(struct __sk_buff *skb, struct bl_packet *p, struct nat_e
 }
 
 /*
- * The same for the packet that an ICMP error quotes: its destination (a backend) becomes the
- * service again, so that the client's stack recognises its connection. IPv4's inner header checksum
- * makes up for the address by itself.
+ * The same for the packet that an ICMP error quotes: one end gets the name by which the error's receiver
+ * knows it, so that its stack recognises its connection. IPv4's inner header checksum makes up for the
+ * address by itself; nobody looks at the checksum of the quoted payload.
  */
 BL_STEP int nat_rewrite_quoted(struct __sk_buff *skb, const struct bl_packet *outer,
-			       const struct bl_packet *inner, struct nat_end *to)
+			       struct bl_packet *inner, const struct nat_end *to, int which)
 {
+	union bl_addr from, addr;
+	__be16 from_port;
 	long error = 0;
-	bool v4;
 
 	if (!outer || !inner || !to)
 		return BL_DROP_ERROR_WRITING_TO_PACKET;
-	v4 = outer->flags & PKT_V4;
-	if (v4) {
+	from = which == NAT_SOURCE ? inner->key.src : inner->key.dst;
+	from_port = which == NAT_SOURCE ? inner->key.sport : inner->key.dport;
+	addr = to->addr;
+	if (addr_equal(&from, &addr)) {
+		/* nothing to do for the address */
+	} else if (outer->flags & PKT_V4) {
 		__u32 ip = outer->inner_off;
+		__u32 at = ip + (which == NAT_SOURCE ? offsetof(struct iphdr, saddr)
+						     : offsetof(struct iphdr, daddr));
 
-		error |= bpf_l3_csum_replace(skb, ip + offsetof(struct iphdr, check),
-					     inner->key.dst.word[3], to->addr.word[3], 4);
-		error |= bpf_skb_store_bytes(skb, ip + offsetof(struct iphdr, daddr),
-					     &to->addr.word[3], 4, 0);
+		error |= bpf_l3_csum_replace(skb, ip + offsetof(struct iphdr, check), from.word[3],
+					     addr.word[3], 4);
+		error |= bpf_skb_store_bytes(skb, at, &addr.word[3], 4, 0);
 	} else {
-		__s64 diff =
-			bpf_csum_diff((__be32 *)&inner->key.dst, 16, (__be32 *)&to->addr, 16, 0);
+		__s64 diff = bpf_csum_diff((__be32 *)&from, sizeof(from), (__be32 *)&addr,
+					   sizeof(addr), 0);
+		__u32 at =
+			outer->inner_off + (which == NAT_SOURCE ? offsetof(struct ipv6hdr, saddr)
+								: offsetof(struct ipv6hdr, daddr));
 
 		error |= bpf_l4_csum_replace(
 			skb, outer->l4_off + offsetof(struct icmp6hdr, icmp6_cksum), 0, diff, 0);
-		error |= bpf_skb_store_bytes(
-			skb, outer->inner_off + offsetof(struct ipv6hdr, daddr), &to->addr, 16, 0);
+		error |= bpf_skb_store_bytes(skb, at, &addr, 16, 0);
 	}
-	if (inner->key.dport != to->port && !(inner->flags & PKT_LATER_FRAGMENT) &&
+	if (from_port != to->port && !(inner->flags & PKT_LATER_FRAGMENT) &&
 	    (inner->key.proto == IPPROTO_TCP || inner->key.proto == IPPROTO_UDP)) {
 		/* checksum is at the same offset (2) in ICMP and ICMPv6 */
-		error |= bpf_l4_csum_replace(skb, outer->l4_off + 2, inner->key.dport, to->port, 2);
-		error |= bpf_skb_store_bytes(skb, inner->l4_off + 2, &to->port, 2, 0);
+		error |= bpf_l4_csum_replace(skb, outer->l4_off + 2, from_port, to->port, 2);
+		error |= bpf_skb_store_bytes(skb, inner->l4_off + (which == NAT_SOURCE ? 0 : 2),
+					     &to->port, 2, 0);
 	}
-	return error ? BL_DROP_ERROR_WRITING_TO_PACKET : 0;
+	if (error)
+		return BL_DROP_ERROR_WRITING_TO_PACKET;
+	if (which == NAT_SOURCE) {
+		inner->key.src = addr;
+		inner->key.sport = to->port;
+	} else {
+		inner->key.dst = addr;
+		inner->key.dport = to->port;
+	}
+	return 0;
 }
 
 #endif

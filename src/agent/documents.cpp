@@ -38,8 +38,8 @@ std::string time_text(std::int64_t seconds) {
     return out;
 }
 
-json range(const std::optional<datapath::Ipam::Usage>& usage) {
-    return {{"range", usage->range.to_string()}, {"used", usage->used}, {"size", usage->size}};
+json range(const datapath::Ipam::Usage& usage) {
+    return {{"range", usage.range.to_string()}, {"used", usage.used}, {"size", usage.size}};
 }
 
 json counted(const std::vector<std::uint64_t>& metrics) {
@@ -177,8 +177,8 @@ json status_document(Node& node) {
                {"capacity", store.capacity},
                {"per_second", store.per_second}}}};
     json addresses = json::object();
-    if (const auto usage = node.cni().ipam.ipv4()) addresses["ipv4"] = range(usage);
-    if (const auto usage = node.cni().ipam.ipv6()) addresses["ipv6"] = range(usage);
+    if (const auto usage = node.cni().ipam.ipv4()) addresses["ipv4"] = range(*usage);
+    if (const auto usage = node.cni().ipam.ipv6()) addresses["ipv6"] = range(*usage);
     out["addresses"] = addresses;
     if (auto maps = maps_document(node)) {
         out["maps"] = json::array();

@@ -126,11 +126,11 @@ Result<> Node::prepare() {
     network.gateway_v6 = ipam_->gateway(false);
     network.mtu = config_.mtu;
     network.state = paths_.state;
-    plumbing_.emplace(TRY(datapath::Plumbing::create(network)));
+    plumbing_ = std::make_unique<datapath::Plumbing>(TRY(datapath::Plumbing::create(network)));
     TRY(plumbing_->prepare_node());
     TRY(datapath::install_firewall({config_.range4, config_.range6, config_.masquerade}));
 
-    netlink_.emplace(TRY(net::Netlink::open()));
+    netlink_ = std::make_unique<net::Netlink>(TRY(net::Netlink::open()));
     TRY(watch_addresses());
     TRY(read_addresses());
     return {};

@@ -87,12 +87,12 @@ private:
     std::int64_t started_ = 0;
 
     std::unique_ptr<datapath::Ipam> ipam_;
-    std::optional<datapath::Plumbing> plumbing_;
+    std::unique_ptr<datapath::Plumbing> plumbing_;
     std::unique_ptr<datapath::Kernel> kernel_;
     std::unique_ptr<datapath::Workloads> workloads_;
     std::optional<datapath::CniContext> cni_;
     std::unique_ptr<source::FilesSource> source_;
-    std::optional<net::Netlink> netlink_;
+    std::unique_ptr<net::Netlink> netlink_;
     std::optional<net::NetlinkMonitor> monitor_;
 
     std::shared_ptr<const model::Objects> objects_ = std::make_shared<model::Objects>();

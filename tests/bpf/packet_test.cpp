@@ -11,7 +11,7 @@
 namespace beeline::test {
 namespace {
 
-constexpr int TCP = 6, UDP = 17, SCTP = 132;
+enum : int { TCP = 6, UDP = 17, SCTP = 132 };
 constexpr std::uint32_t kWeb = 300, kClient = 301, kOther = 302, kWorld = 400;
 
 // The same topology in one family.
@@ -251,6 +251,9 @@ TEST_P(Datapath, IcmpErrorsFollowTheirConnection) {
         web, Packet::unreachable(f.web, f.client, Packet::udp(f.client, 5001, f.web, 53)));
     EXPECT_EQ(row.verdict, kDropped);
     EXPECT_EQ(row.events.at(0).reason, BL_DROP_UNRELATED_ICMP);
+    row = node_->from_pod(other, Packet::unreachable(f.other, f.client, request));
+    EXPECT_EQ(row.verdict, kDropped) << "a bystander ends nobody's connection";
+    EXPECT_EQ(row.events.at(0).reason, BL_DROP_UNRELATED_ICMP);
     // A router outside tells of a connection to the world.
     const auto outward = Packet::udp(f.client, 6000, f.outside, 53);
     ASSERT_EQ(node_->from_pod(client, outward).verdict, kPass);
@@ -300,19 +303,104 @@ TEST_P(Datapath, ServicesAreTranslatedInThePacketPathAndBack) {
     row = node_->from_pod(client, Packet::tcp(f.client, 4000, f.vip, 80, ACK).payload(33));
     EXPECT_EQ(row.packet.dst, ip(f.web));
     EXPECT_TRUE(row.packet.checksums_good);
-    // The backend's ICMP error quotes the packet as the client sent it.
-    row = node_->from_pod(
-        web, Packet::unreachable(f.web, f.client, Packet::tcp(f.client, 4000, f.web, 8080, ACK)));
+}
+
+// What the ICMP error in `row` quotes. Ports as far as they are there.
+Parsed quoted(const Row& row, bool v4) {
+    Bytes frame(12);
+    frame.push_back(v4 ? 0x08 : 0x86);
+    frame.push_back(v4 ? 0x00 : 0xdd);
+    frame.insert(frame.end(), row.packet.l4.begin() + 8, row.packet.l4.end());
+    frame.resize(frame.size() + 20); // an error may quote less than parse() wants
+    return parse(frame);
+}
+
+TEST_P(Datapath, IcmpErrorsOfServiceConnectionsNameWhatTheirReceiverKnows) {
+    const auto& f = GetParam();
+    for (const int proto : {TCP, UDP})
+        node_->service(f.vip, 80, proto, 1, {{f.web, 8080}});
+    node_->commit();
+    const auto packet = [](int proto, auto src, int sport, auto dst, int dport, int flags) {
+        const auto from = static_cast<std::uint16_t>(sport), to = static_cast<std::uint16_t>(dport);
+        return proto == TCP ? Packet::tcp(src, from, dst, to, static_cast<std::uint8_t>(flags))
+                            : Packet::udp(src, from, dst, to);
+    };
+    for (const int proto : {TCP, UDP}) {
+        SCOPED_TRACE(proto);
+        node_->from_pod(client, packet(proto, f.client, 4000, f.vip, 80, SYN));
+        node_->from_pod(web, packet(proto, f.web, 8080, f.client, 4000, SYN | ACK));
+        // The backend quotes the packet that it got; the client learns of the one that it sent.
+        auto row = node_->from_pod(
+            web,
+            Packet::unreachable(f.web, f.client, packet(proto, f.client, 4000, f.web, 8080, ACK)));
+        EXPECT_EQ(row.verdict, kRedirected);
+        EXPECT_TRUE(row.packet.checksums_good);
+        EXPECT_EQ(row.packet.dst, ip(f.client));
+        EXPECT_EQ(quoted(row, f.v4()).src, ip(f.client));
+        EXPECT_EQ(quoted(row, f.v4()).dst, ip(f.vip));
+        EXPECT_EQ(quoted(row, f.v4()).dport, 80);
+        // The client quotes an answer of the service; its backend learns of the one that it sent.
+        const auto answer = packet(proto, f.vip, 80, f.client, 4000, ACK);
+        row = node_->from_pod(client, Packet::unreachable(f.client, f.vip, answer));
+        EXPECT_EQ(row.verdict, kRedirected);
+        EXPECT_TRUE(row.packet.checksums_good);
+        EXPECT_EQ(row.packet.src, ip(f.client));
+        EXPECT_EQ(row.packet.dst, ip(f.web));
+        EXPECT_EQ(quoted(row, f.v4()).src, ip(f.web));
+        EXPECT_EQ(quoted(row, f.v4()).sport, 8080);
+        EXPECT_EQ(quoted(row, f.v4()).dst, ip(f.client));
+        EXPECT_EQ(quoted(row, f.v4()).dport, 4000);
+        // Not of this connection: another port, another workload, an answer that was never given.
+        for (const auto& [sender, error] :
+             {std::pair{unsigned{client},
+                        Packet::unreachable(f.client, f.vip,
+                                            packet(proto, f.vip, 80, f.client, 4001, ACK))},
+              std::pair{unsigned{other}, Packet::unreachable(f.other, f.vip, answer)},
+              std::pair{unsigned{client}, Packet::unreachable(f.client, f.other, answer)},
+              std::pair{unsigned{client},
+                        Packet::unreachable(f.client, f.vip,
+                                            packet(proto, f.client, 4000, f.vip, 80, ACK))}}) {
+            row = node_->from_pod(sender, error);
+            EXPECT_EQ(row.verdict, kDropped);
+            EXPECT_EQ(row.events.at(0).reason, BL_DROP_UNRELATED_ICMP);
+        }
+    }
+    // The client's UDP moved to another backend: what it says of the old one's answers is for nobody.
+    node_->service(f.vip, 80, UDP, 1, {{f.other, 8080}});
+    node_->commit();
+    node_->from_pod(client, Packet::udp(f.client, 4000, f.vip, 80));
+    auto row = node_->from_pod(
+        client, Packet::unreachable(f.client, f.vip, Packet::udp(f.vip, 80, f.client, 4000)));
+    EXPECT_EQ(row.verdict, kRedirected) << "the new backend has this connection now";
+    EXPECT_EQ(row.packet.dst, ip(f.other));
+}
+
+TEST_P(Datapath, IcmpErrorsOfAWorkloadThatReachesItself) {
+    const auto& f = GetParam();
+    node_->service(f.vip, 53, UDP, 3, {{f.web, 5353}});
+    node_->commit();
+    ASSERT_EQ(node_->from_pod(web, Packet::udp(f.web, 4000, f.vip, 53)).verdict, kRedirected);
+    // No program listens on its port.
+    auto row = node_->from_pod(
+        web, Packet::unreachable(f.web, f.gateway, Packet::udp(f.gateway, 4000, f.web, 5353)));
     EXPECT_EQ(row.verdict, kRedirected);
     EXPECT_TRUE(row.packet.checksums_good);
-    Bytes quoted = row.packet.l4;
-    quoted.erase(quoted.begin(), quoted.begin() + 8);
-    Bytes frame(12);
-    frame.push_back(f.v4() ? 0x08 : 0x86);
-    frame.push_back(f.v4() ? 0x00 : 0xdd);
-    frame.insert(frame.end(), quoted.begin(), quoted.end());
-    EXPECT_EQ(parse(frame).dst, ip(f.vip));
-    EXPECT_EQ(parse(frame).dport, 80);
+    EXPECT_EQ(row.packet.src, ip(f.gateway));
+    EXPECT_EQ(row.packet.dst, ip(f.web));
+    EXPECT_EQ(quoted(row, f.v4()).src, ip(f.web));
+    EXPECT_EQ(quoted(row, f.v4()).dst, ip(f.vip));
+    EXPECT_EQ(quoted(row, f.v4()).dport, 53);
+    // Its client went away before the answer came.
+    ASSERT_EQ(node_->from_pod(web, Packet::udp(f.web, 5353, f.gateway, 4000)).verdict, kRedirected);
+    row = node_->from_pod(web,
+                          Packet::unreachable(f.web, f.vip, Packet::udp(f.vip, 53, f.web, 4000)));
+    EXPECT_EQ(row.verdict, kRedirected);
+    EXPECT_TRUE(row.packet.checksums_good);
+    EXPECT_EQ(row.packet.src, ip(f.gateway));
+    EXPECT_EQ(row.packet.dst, ip(f.web));
+    EXPECT_EQ(quoted(row, f.v4()).src, ip(f.web));
+    EXPECT_EQ(quoted(row, f.v4()).sport, 5353);
+    EXPECT_EQ(quoted(row, f.v4()).dst, ip(f.gateway));
 }
 
 TEST_P(Datapath, UdpServicesMoveWhenTheirBackendGoes) {
