@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -57,6 +58,7 @@ private:
     Result<> watch_rules();
     void add_flows(model::Alert& alert) const;
     void resolve_names();
+    std::string recording_context();
 
     Environment environment_;
     loop::Loop& loop_;
@@ -71,6 +73,7 @@ private:
     std::unique_ptr<security::Guard> guard_;
     std::vector<std::unique_ptr<source::FolderWatch>> watches_;
     std::vector<loop::Loop::TimerId> timers_;
+    std::shared_ptr<int> alive_ = std::make_shared<int>(0); // for threads that may outlive this
 };
 
 } // namespace beeline::agent

@@ -1,0 +1,484 @@
+#include "agent/security.h"
+
+#include <netdb.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <set>
+#include <thread>
+
+#include "base/log.h"
+#include "observe/json.h"
+#include "security/events/host.h"
+#include "security/events/recording.h"
+#include "security/events/snapshot.h"
+
+namespace beeline::agent {
+namespace {
+
+using nlohmann::json;
+using security::HostFacts;
+
+constexpr std::uint64_t kNamesPeriodMs = 60'000;
+constexpr std::uint64_t kTidyPeriodMs = 1'000;
+constexpr unsigned kSettleMs = 100;
+constexpr std::size_t kFlowsOfAlert = 10;
+constexpr std::int64_t kFlowsBackNs = 60'000'000'000;
+constexpr std::uint32_t kProcessRingBytes = 4U << 20;
+
+std::shared_ptr<HostFacts> facts_of_machine(const std::string& node) {
+    const auto names = security::host_facts();
+    auto facts = std::make_shared<HostFacts>();
+    facts->hostname = node;
+    facts->boot_time_ns = names.boot_time_ns;
+    facts->users = names.users;
+    facts->groups = names.groups;
+    facts->addresses = names.addresses;
+    return facts;
+}
+
+// Values that conditions compare with a host name.
+void collect_names(const security::rules::Node& node, std::set<std::string>& names) {
+    const auto& field = node.left.name;
+    if (field.starts_with("fd.") && field.ends_with("ip.name")) {
+        for (const auto& value : node.values)
+            names.insert(value.text);
+    }
+    for (const auto& child : node.children)
+        collect_names(*child, names);
+}
+
+std::vector<std::string> addresses_of(const std::string& name) {
+    std::vector<std::string> out;
+    addrinfo hints{};
+    hints.ai_socktype = SOCK_STREAM;
+    addrinfo* list = nullptr;
+    if (getaddrinfo(name.c_str(), nullptr, &hints, &list) != 0) return out;
+    for (const addrinfo* each = list; each != nullptr; each = each->ai_next) {
+        char text[NI_MAXHOST];
+        if (getnameinfo(each->ai_addr, each->ai_addrlen, text, sizeof text, nullptr, 0,
+                        NI_NUMERICHOST) == 0)
+            out.emplace_back(text);
+    }
+    freeaddrinfo(list);
+    return out;
+}
+
+// --- streams of the API
+
+class AlertLines : public api::LineStream {
+public:
+    AlertLines(security::AlertReader reader, bool follow)
+        : reader_(std::move(reader)), follow_(follow) {}
+
+    std::optional<std::string> next(std::chrono::milliseconds wait) override {
+        auto item = reader_.next(wait);
+        if (!item) {
+            ended_ = !follow_;
+            return {};
+        }
+        if (const auto* missed = std::get_if<security::AlertReader::Missed>(&*item))
+            return json{{"missed", missed->count}}.dump();
+        return security::alert_json(*std::get<0>(*item));
+    }
+    [[nodiscard]] bool done() const override { return ended_; }
+
+private:
+    security::AlertReader reader_;
+    bool follow_;
+    bool ended_ = false;
+};
+
+class TapLines : public api::LineStream {
+public:
+    explicit TapLines(std::shared_ptr<security::Tap> tap) : tap_(std::move(tap)) {}
+
+    std::optional<std::string> next(std::chrono::milliseconds wait) override {
+        if (at_ == lines_.size()) {
+            lines_.clear();
+            at_ = 0;
+            if (tap_->take(lines_, wait) == 0) return idle();
+        }
+        if (const auto lost = tap_->lost(); lost != told_) {
+            const auto missed = lost - told_;
+            told_ = lost;
+            return loss(missed);
+        }
+        return line(std::move(lines_[at_++]));
+    }
+    [[nodiscard]] bool done() const override { return false; }
+
+protected:
+    virtual std::optional<std::string> idle() { return {}; }
+    virtual std::string line(std::string text) { return text; }
+    virtual std::string loss(std::uint64_t missed) { return json{{"missed", missed}}.dump(); }
+
+private:
+    std::shared_ptr<security::Tap> tap_;
+    std::vector<std::string> lines_;
+    std::size_t at_ = 0;
+    std::uint64_t told_ = 0;
+};
+
+// Header, machine, one record of each process, then what the tap brings. When nothing happens a frame comes all the same:
+// the client sees by it that it may go. Containers that are met later follow in further context frames.
+class RecordingBytes final : public TapLines {
+public:
+    RecordingBytes(std::shared_ptr<security::Tap> tap, std::vector<std::string> first,
+                   std::function<std::string()> context)
+        : TapLines(std::move(tap)), first_(std::move(first)), context_(std::move(context)) {}
+
+    std::optional<std::string> next(std::chrono::milliseconds wait) override {
+        if (at_ < first_.size()) return std::move(first_[at_++]);
+        const auto now = std::chrono::steady_clock::now();
+        if (now - looked_ > kContextPeriod) {
+            looked_ = now;
+            if (auto context = context_(); context != told_) {
+                told_ = std::move(context);
+                return security::frame(security::FrameType::context, told_);
+            }
+        }
+        return TapLines::next(wait);
+    }
+    [[nodiscard]] bool raw() const override { return true; }
+
+private:
+    static constexpr auto kContextPeriod = std::chrono::milliseconds(500);
+
+    std::optional<std::string> idle() override { return loss(0); }
+    std::string line(std::string text) override {
+        return security::frame(security::FrameType::event, text);
+    }
+    std::string loss(std::uint64_t missed) override {
+        return security::frame(security::FrameType::losses, json{{"lost", missed}}.dump());
+    }
+
+    std::vector<std::string> first_;
+    std::function<std::string()> context_;
+    std::size_t at_ = 0;
+    std::chrono::steady_clock::time_point looked_{};
+    std::string told_;
+};
+
+bool is_workload(const std::string& pattern, const std::string& workload) {
+    if (workload.empty()) return false;
+    if (pattern.ends_with('/')) return workload.starts_with(pattern);
+    if (pattern.find('/') != std::string::npos) return workload == pattern;
+    return workload.substr(workload.find('/') + 1) == pattern;
+}
+
+template <typename T, typename F>
+bool none_or_any(const std::vector<T>& wanted, F matches) {
+    return wanted.empty() || std::any_of(wanted.begin(), wanted.end(), matches);
+}
+
+bool wants(const api::EventQuery& query, const security::Event& event) {
+    const security::Process& process = *event.process;
+    return none_or_any(query.kinds, [&](auto kind) { return kind == event.head.kind; }) &&
+           none_or_any(query.workloads,
+                       [&](const auto& one) { return is_workload(one, process.workload); }) &&
+           none_or_any(query.containers,
+                       [&](const auto& id) {
+                           return process.container && process.container->full_id.starts_with(id);
+                       }) &&
+           none_or_any(query.pids, [&](auto pid) {
+               for (const auto* up = &process; up != nullptr; up = up->parent) {
+                   if (up->key.pid == pid) return true;
+               }
+               return false;
+           });
+}
+
+} // namespace
+
+Security::Security(Environment environment, loop::Loop& loop)
+    : environment_(std::move(environment)), loop_(loop),
+      store_(environment_.config.alerts_in_memory) {
+    if (!environment_.cgroup_mount.empty() && !environment_.scope.empty())
+        scope_path_ = environment_.cgroup_mount + "/" + environment_.scope;
+}
+
+Security::~Security() {
+    for (const auto timer : timers_)
+        loop_.cancel(timer);
+    watches_.clear();
+    guard_.reset(); // its thread uses all of the rest
+    dispatcher_.reset();
+}
+
+Result<std::unique_ptr<Security>> Security::start(Environment environment, loop::Loop& loop) {
+    std::unique_ptr<Security> security(new Security(std::move(environment), loop));
+    TRY(security->open());
+    return security;
+}
+
+Result<> Security::open() {
+    host_ = facts_of_machine(environment_.node);
+    TRY(open_outputs());
+
+    security::ContainerResolver::Options containers;
+    containers.cgroup_mount = environment_.cgroup_mount;
+    containers.changed = [this](std::uint64_t cgroup) {
+        loop_.post([this, cgroup] {
+            if (sensor_) (void)sensor_->set_scope(cgroup, containers_->scope(cgroup));
+            if (guard_) guard_->place_again(cgroup);
+        });
+    };
+    containers_ = std::make_unique<security::ContainerResolver>(std::move(containers));
+
+    security::Sensor::Options sensors;
+    if (!scope_path_.empty()) {
+        struct stat folder{};
+        if (stat(scope_path_.c_str(), &folder) != 0)
+            return fail_errno(errno, "cannot look at the cgroup " + scope_path_);
+        sensors.scope_cgroup = folder.st_ino;
+    }
+    sensors.process_ring_bytes = kProcessRingBytes;
+    sensors.event_ring_bytes = environment_.config.ring_bytes;
+    sensor_ = TRY(security::Sensor::load(sensors));
+    ring_ = TRY(ebpf::MergedRing::open({sensor_->process_ring(), sensor_->event_ring()}));
+
+    security::EventSource source;
+    source.fd = ring_->fd();
+    source.consume = [this](const security::RecordHandler& handler) {
+        return ring_->consume(handler);
+    };
+    source.capture = [this](const security::Capture& capture) { return sensor_->set(capture); };
+    source.lost = [this] { return sensor_->lost(); };
+    source.snapshot = [this](const security::RecordHandler& handler) -> Result<> {
+        security::SnapshotOptions options;
+        options.cgroup_mount = environment_.cgroup_mount;
+        options.scope = scope_path_;
+        options.environment = true;
+        TRY(security::snapshot(options, handler));
+        return {};
+    };
+    if (environment_.flows != nullptr) {
+        observe::FlowFilter filter;
+        filter.follow = true;
+        flow_reader_.emplace(environment_.flows->read(std::move(filter)));
+        source.next_flow = [this] { return flow_reader_->next(); };
+    }
+
+    security::Guard::Options options;
+    options.tree.boot_time_ns = host_->boot_time_ns;
+    options.engine = environment_.config.engine;
+    options.rules = environment_.config.rules;
+    options.host = host_;
+    options.placement = [this](std::uint64_t cgroup) { return containers_->placement(cgroup); };
+    options.sink = [this](model::Alert&& alert) { dispatcher_->send(std::move(alert)); };
+    guard_ = TRY(security::Guard::start(std::move(options), std::move(source)));
+    if (!guard_->loaded().successful())
+        log_error("the rule files have errors, no rule is in force",
+                  kv("see", "beeline rules reload"));
+    TRY(watch_rules());
+    resolve_names();
+    timers_.push_back(loop_.every(kNamesPeriodMs, [this] { resolve_names(); }));
+    timers_.push_back(loop_.every(kTidyPeriodMs, [this] { guard_->tidy(); }));
+    return {};
+}
+
+Result<> Security::open_outputs() {
+    const auto& config = environment_.config;
+    std::vector<std::pair<std::string, std::unique_ptr<security::Channel>>> channels;
+    if (config.to_stdout) channels.emplace_back("stdout", security::stdout_channel());
+    if (config.to_syslog) channels.emplace_back("syslog", security::syslog_channel());
+    if (config.file) channels.emplace_back("file", security::file_channel(*config.file));
+    if (config.program)
+        channels.emplace_back("program", security::program_channel(*config.program));
+    if (config.http) channels.emplace_back("http", TRY(security::http_channel(*config.http)));
+    security::DispatchOptions options;
+    options.json = config.json;
+    options.iso_8601 = config.iso_8601;
+    options.queue = config.queue;
+    options.per_second = config.alerts_per_second;
+    options.burst = config.alert_burst;
+    options.complete = [this](model::Alert& alert) { add_flows(alert); };
+    dispatcher_ =
+        std::make_unique<security::Dispatcher>(std::move(options), store_, std::move(channels));
+    return {};
+}
+
+// The newest flows of the process, oldest first.
+void Security::add_flows(model::Alert& alert) const {
+    if (environment_.flows == nullptr || alert.pid == 0) return;
+    observe::FlowFilter filter;
+    filter.pids = {alert.pid};
+    filter.since_ns = alert.time_ns - kFlowsBackNs;
+    auto reader = environment_.flows->read(std::move(filter), observe::Order::newest_first);
+    while (alert.flows.size() < kFlowsOfAlert) {
+        const auto flow = reader.next();
+        if (!flow) break;
+        if (flow->kind != model::Flow::Kind::lost)
+            alert.flows.push_back(observe::to_json(*flow, environment_.node));
+    }
+    std::reverse(alert.flows.begin(), alert.flows.end());
+}
+
+// Folders and files are watched where they lie.
+Result<> Security::watch_rules() {
+    std::set<std::string> folders;
+    for (const auto& path : environment_.config.rules) {
+        struct stat info{};
+        const bool folder = stat(path.c_str(), &info) != 0 || S_ISDIR(info.st_mode);
+        folders.insert(folder ? path : path.substr(0, path.rfind('/')));
+    }
+    for (const auto& folder : folders) {
+        watches_.push_back(TRY(source::FolderWatch::create(loop_, folder, kSettleMs, [this] {
+            if (const auto done = reload(); !done)
+                log_error("rules were not changed", kv("error", done.error().message));
+        })));
+    }
+    return {};
+}
+
+// Names that rules compare addresses with, looked up where it may take its time.
+void Security::resolve_names() {
+    std::set<std::string> names;
+    for (const auto& rule : guard_->loaded().set.rules)
+        collect_names(*rule.condition, names);
+    if (names.empty()) return;
+    std::thread([this, names = std::move(names), facts = std::make_shared<HostFacts>(*host_),
+                 &loop = loop_, alive = std::weak_ptr<int>(alive_)] {
+        for (const auto& name : names) {
+            if (auto addresses = addresses_of(name); !addresses.empty())
+                facts->resolved[name] = std::move(addresses);
+            if (alive.expired()) return;
+        }
+        loop.post([this, facts, alive] {
+            if (alive.expired() || facts->resolved == host_->resolved) return;
+            host_ = facts;
+            guard_->set_host(facts);
+        });
+    }).detach();
+}
+
+void Security::set_workloads(const std::vector<model::Workload>& workloads) {
+    std::map<std::uint64_t, security::ContainerResolver::Workload> known;
+    for (const auto& workload : workloads) {
+        if (workload.cgroup_id == 0) continue;
+        known[workload.cgroup_id] = {workload.name.to_string(), workload.container,
+                                     workload.source == "run"};
+    }
+    containers_->set_workloads(known);
+    for (const auto& [cgroup, workload] : known)
+        (void)sensor_->set_scope(cgroup, containers_->scope(cgroup));
+    guard_->place_again(0);
+}
+
+nlohmann::json Security::status() {
+    const auto guard = guard_->stats();
+    const auto alerts = dispatcher_->stats();
+    json outputs = json::array();
+    for (const auto& channel : alerts.channels) {
+        json one{{"name", channel.name},
+                 {"sent", channel.sent},
+                 {"failed", channel.failed},
+                 {"dropped", channel.dropped}};
+        if (!channel.last_error.empty()) one["last_error"] = channel.last_error;
+        outputs.push_back(std::move(one));
+    }
+    json sensors = json::object();
+    for (const auto& [name, value] : sensor_->stats())
+        sensors[name] = value;
+    return {{"records", guard.records},
+            {"refused", guard.refused},
+            {"lost", guard.lost},
+            {"flows", guard.flows},
+            {"rule_loads", guard.reloads},
+            {"processes",
+             {{"live", guard.tree.live},
+              {"exited", guard.tree.exited},
+              {"guessed", guard.tree.guessed},
+              {"forgotten", guard.tree.forgotten}}},
+            {"alerts",
+             {{"matches", guard.matches},
+              {"limited", alerts.limited},
+              {"dropped", alerts.dropped},
+              {"stored", store_.stats().stored}}},
+            {"sensors", std::move(sensors)},
+            {"attached", sensor_->attached()},
+            {"outputs", std::move(outputs)}};
+}
+
+nlohmann::json Security::rules() {
+    const auto limited = dispatcher_->stats().limited_by_rule;
+    json list = json::array();
+    for (const auto& rule : guard_->rule_stats()) {
+        json one{{"name", rule.name},
+                 {"source", rule.source},
+                 {"priority", model::priority_name(rule.priority)},
+                 {"tags", rule.tags},
+                 {"enabled", rule.enabled},
+                 {"kinds", rule.kinds},
+                 {"pushed_down", rule.pushed_down},
+                 {"events", rule.events},
+                 {"matches", rule.matches}};
+        if (const auto held = limited.find(rule.name); held != limited.end())
+            one["limited"] = held->second;
+        if (rule.sampled_events > 0) {
+            one["ns_per_event"] =
+                static_cast<double>(rule.sampled_ns) / static_cast<double>(rule.sampled_events);
+        }
+        list.push_back(std::move(one));
+    }
+    return {{"rules", std::move(list)},
+            {"load", json::parse(security::rules::to_json(guard_->loaded()), nullptr, false)}};
+}
+
+Result<nlohmann::json> Security::reload() {
+    TRY(guard_->load_rules());
+    const auto& loaded = guard_->loaded();
+    if (!loaded.successful()) {
+        return fail(Code::invalid, "the rules in force stay, the files have errors:\n{}",
+                    security::rules::to_text(loaded));
+    }
+    resolve_names();
+    log_info("rules are in force", kv("rules", loaded.set.rules.size()));
+    return json{{"rules", loaded.set.rules.size()},
+                {"warnings", security::rules::to_text(loaded)},
+                {"load", json::parse(security::rules::to_json(loaded), nullptr, false)}};
+}
+
+std::unique_ptr<api::LineStream> Security::alerts(const security::AlertFilter& filter) const {
+    return std::make_unique<AlertLines>(store_.read(filter), filter.follow);
+}
+
+std::unique_ptr<api::LineStream> Security::events(const api::EventQuery& query) {
+    return std::make_unique<TapLines>(
+        guard_->watch([query](const security::Event& event) { return wants(query, event); }));
+}
+
+Result<std::unique_ptr<api::LineStream>> Security::record(bool all) {
+    auto tap = TRY(guard_->record(all ? security::everything() : security::Capture{}));
+    std::vector<std::string> first{security::recording_header()};
+    security::SnapshotOptions options;
+    options.cgroup_mount = environment_.cgroup_mount;
+    options.scope = scope_path_;
+    options.environment = true;
+    TRY(security::snapshot(options, [&](std::span<const std::byte> record) {
+        first.push_back(
+            security::frame(security::FrameType::event,
+                            {reinterpret_cast<const char*>(record.data()), record.size()}));
+    }));
+    return std::make_unique<RecordingBytes>(std::move(tap), std::move(first),
+                                            [this] { return recording_context(); });
+}
+
+std::string Security::recording_context() {
+    security::RecordingContext context;
+    context.hostname = host_->hostname;
+    context.boot_time_ns = host_->boot_time_ns;
+    context.users = host_->users;
+    context.groups = host_->groups;
+    context.addresses = host_->addresses;
+    guard_->on_thread([&](const security::ProcessTree& tree) {
+        tree.for_each([&](const security::Process& process) {
+            if (process.container || !process.workload.empty())
+                context.placements[process.cgroup] = {process.container, process.workload};
+        });
+    });
+    return context.to_json();
+}
+
+} // namespace beeline::agent
