@@ -83,6 +83,40 @@ Result<json> NodeBackend::map(const std::string& name, std::size_t limit) {
     return loop_.call([&] { return map_document(node_, name, limit); });
 }
 
+Result<Security*> NodeBackend::security() {
+    if (node_.security() != nullptr) return node_.security();
+    if (node_.security_error().empty()) {
+        return fail(Code::unavailable,
+                    "runtime security is switched off: set security.enabled in the configuration");
+    }
+    return fail(Code::unavailable, "runtime security could not start: {}", node_.security_error());
+}
+
+Result<std::unique_ptr<api::LineStream>> NodeBackend::alerts(const security::AlertFilter& filter) {
+    return loop_.call([&]() -> Result<std::unique_ptr<api::LineStream>> {
+        return TRY(security())->alerts(filter);
+    });
+}
+
+Result<std::unique_ptr<api::LineStream>> NodeBackend::events(const api::EventQuery& query) {
+    return loop_.call([&]() -> Result<std::unique_ptr<api::LineStream>> {
+        return TRY(security())->events(query);
+    });
+}
+
+Result<std::unique_ptr<api::LineStream>> NodeBackend::record(bool all) {
+    return loop_.call(
+        [&]() -> Result<std::unique_ptr<api::LineStream>> { return TRY(security())->record(all); });
+}
+
+Result<json> NodeBackend::rules() {
+    return loop_.call([&]() -> Result<json> { return TRY(security())->rules(); });
+}
+
+Result<json> NodeBackend::reload_rules() {
+    return loop_.call([&]() -> Result<json> { return TRY(security())->reload(); });
+}
+
 Result<api::CniReply> NodeBackend::cni(const api::CniCall& call) {
     return loop_.call([&]() -> Result<api::CniReply> {
         auto response = datapath::handle_cni(

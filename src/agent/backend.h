@@ -22,9 +22,15 @@ public:
     Result<nlohmann::json> explain(const api::ExplainQuery& query) override;
     Result<nlohmann::json> maps() override;
     Result<nlohmann::json> map(const std::string& name, std::size_t limit) override;
+    Result<std::unique_ptr<api::LineStream>> alerts(const security::AlertFilter& filter) override;
+    Result<std::unique_ptr<api::LineStream>> events(const api::EventQuery& query) override;
+    Result<std::unique_ptr<api::LineStream>> record(bool all) override;
+    Result<nlohmann::json> rules() override;
+    Result<nlohmann::json> reload_rules() override;
     Result<api::CniReply> cni(const api::CniCall& call) override;
 
 private:
+    Result<Security*> security(); // loop thread
     Node& node_;
     loop::Loop& loop_;
 };

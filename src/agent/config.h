@@ -19,7 +19,8 @@ namespace beeline::agent {
 
 struct SecurityConfig {
     bool enabled = true;
-    bool whole_machine = true;      // false: only the instance's own cgroup
+    std::optional<bool>
+        whole_machine; // false: only the instance's own cgroup; default: of a named instance
     std::vector<std::string> rules; // default: of the instance
     std::uint32_t ring_bytes = 32U << 20;
     std::size_t alerts_in_memory = 10'000;

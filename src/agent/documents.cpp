@@ -196,6 +196,12 @@ json status_document(Node& node) {
         ring_losses += (*metrics)[BL_METRIC_flow_lost];
     }
     out["losses"] = {{"ring", ring_losses}, {"queue", store.lost_queue}};
+    if (auto* security = node.security()) {
+        out["security"] = security->status();
+        out["losses"]["security"] = out["security"]["lost"];
+    } else if (!node.security_error().empty()) {
+        out["security"] = {{"error", node.security_error()}};
+    }
     out["drops"] = json::array();
     if (const auto drops = node.kernel().drops()) {
         for (unsigned reason = 0; reason < drops->size(); ++reason) {

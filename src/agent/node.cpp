@@ -79,6 +79,7 @@ Node::Node(Config config, api::Paths paths, loop::Loop& loop)
 
 Node::~Node() {
     // The datapath stays; only the reading of its events ends.
+    security_.reset();
     consumer_.reset();
     if (monitor_) loop_.unwatch(monitor_->fd());
 }
@@ -195,11 +196,33 @@ Result<> Node::run() {
     };
     consumer_ = TRY(observe::Consumer::start(ingest_, std::move(ring)));
 
+    if (config_.security.enabled) start_security();
     sweep(); // also counts what an earlier run left
     loop_.every(config_.ct_sweep_s * 1000ULL, [this] { sweep(); });
     loop_.every(kTombstonePeriodMs,
                 [this] { datapath::replay_tombstones(*cni_, paths_.tombstones()); });
     return {};
+}
+
+// The network does not wait for the security side: when that cannot start, the status says so.
+void Node::start_security() {
+    Security::Environment environment;
+    environment.config = config_.security;
+    if (environment.config.rules.empty())
+        environment.config.rules = {fs::path(paths_.manifests).parent_path() / "rules"};
+    environment.node = config_.node;
+    environment.cgroup_mount = cgroup_mount_;
+    if (!config_.security.whole_machine.value_or(paths_.instance.empty()))
+        environment.scope = paths_.cgroup;
+    environment.flows = &store_;
+    auto started = Security::start(std::move(environment), loop_);
+    if (!started) {
+        security_error_ = started.error().message;
+        log_error("runtime security could not start", kv("error", security_error_));
+        return;
+    }
+    security_ = std::move(*started);
+    security_->set_workloads(workloads_->all());
 }
 
 Result<> Node::reconcile() { return reconcile(workloads_->all()); }
@@ -247,6 +270,7 @@ Result<> Node::attach(const model::Workload& workload) {
         (void)reconcile(workloads);
         return done;
     }
+    if (security_) security_->set_workloads(workloads);
     log_info("workload attached", kv("workload", workload.name.to_string()), kv("id", workload.id),
              kv("interface", workload.host_interface));
     return {};
@@ -257,6 +281,7 @@ void Node::detach(const model::Workload& workload) {
     auto workloads = workloads_->all();
     std::erase_if(workloads, [&](const auto& w) { return w.id == workload.id; });
     (void)reconcile(workloads);
+    if (security_) security_->set_workloads(workloads);
     log_info("workload detached", kv("workload", workload.name.to_string()), kv("id", workload.id));
 }
 

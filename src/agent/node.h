@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "agent/config.h"
+#include "agent/security.h"
 #include "api/client/paths.h"
 #include "datapath/cni.h"
 #include "datapath/compile.h"
@@ -58,6 +59,9 @@ public:
     [[nodiscard]] const std::vector<ebpf::Feature>& features() const { return features_; }
     [[nodiscard]] std::uint32_t connections() const { return connections_; }
     [[nodiscard]] std::int64_t started() const { return started_; } // seconds since the epoch
+    // Null when it is off or could not start: then security_error() says why.
+    [[nodiscard]] Security* security() { return security_.get(); }
+    [[nodiscard]] const std::string& security_error() const { return security_error_; }
     // Any thread.
     [[nodiscard]] const observe::Store& store() const { return store_; }
     [[nodiscard]] const observe::Ingest& ingest() const { return ingest_; }
@@ -72,6 +76,7 @@ private:
     Result<> attach(const model::Workload& workload);
     void detach(const model::Workload& workload);
     void publish(std::shared_ptr<const model::Objects> objects);
+    void start_security();
     void end_connections(const std::vector<datapath::GoneBackend>& gone,
                          const std::vector<model::Workload>& workloads);
     Result<> watch_addresses();
@@ -109,6 +114,9 @@ private:
     observe::Ingest ingest_;
     std::unique_ptr<ebpf::Ring> ring_;
     std::unique_ptr<observe::Consumer> consumer_;
+
+    std::unique_ptr<Security> security_;
+    std::string security_error_;
 };
 
 } // namespace beeline::agent

@@ -218,8 +218,9 @@ Result<> Security::open() {
 
     security::ContainerResolver::Options containers;
     containers.cgroup_mount = environment_.cgroup_mount;
-    containers.changed = [this](std::uint64_t cgroup) {
-        loop_.post([this, cgroup] {
+    containers.changed = [this, alive = std::weak_ptr<int>(alive_)](std::uint64_t cgroup) {
+        loop_.post([this, alive, cgroup] {
+            if (alive.expired()) return;
             if (sensor_) (void)sensor_->set_scope(cgroup, containers_->scope(cgroup));
             if (guard_) guard_->place_again(cgroup);
         });
@@ -381,7 +382,9 @@ nlohmann::json Security::status() {
     json sensors = json::object();
     for (const auto& [name, value] : sensor_->stats())
         sensors[name] = value;
-    return {{"records", guard.records},
+    return {{"rules", guard_->rules_in_force()},
+            {"rules_faulty", !guard_->loaded().successful()},
+            {"records", guard.records},
             {"refused", guard.refused},
             {"lost", guard.lost},
             {"flows", guard.flows},

@@ -74,11 +74,30 @@ void print_losses(Page& page, const json& status) {
     if (losses.is_object()) {
         for (const auto& [where, count] : losses.items()) {
             if (count.is_number() && count != 0)
-                parts.push_back(fmt::format("{} in the {}", text(count), where));
+                parts.push_back(where == "security"
+                                    ? fmt::format("{} security events", text(count))
+                                    : fmt::format("{} flows in the {}", text(count), where));
         }
     }
-    page.line("losses", parts.empty() ? "none" : "flows lost: " + joined(parts, ", "),
+    page.line("losses", parts.empty() ? "none" : "lost: " + joined(parts, ", "),
               parts.empty() ? std::string_view{} : kYellow);
+}
+
+void print_security(Page& page, const json& status) {
+    const json& security = member(status, "security");
+    if (!security.is_object()) return;
+    if (const auto error = text(security, "error"); !error.empty()) {
+        page.line("security", "could not start: " + error, kRed);
+        return;
+    }
+    page.line("security", fmt::format("{} rules on {} sensors, {} processes, {} matches",
+                                      number(security, "rules"), list(security, "attached").size(),
+                                      number(member(security, "processes"), "live"),
+                                      number(member(security, "alerts"), "matches")));
+    if (flag(security, "rules_faulty")) {
+        page.line("", "the rule files have errors, older rules are in force: beeline rules reload",
+                  kRed);
+    }
 }
 
 void print_features(Context& context, Page& page, const json& status) {
@@ -139,6 +158,7 @@ void print_tables(Context& context, Page& page, const json& status) {
 void print_status(Context& context, const json& status) {
     Page page(context);
     print_head(context, page, status);
+    print_security(page, status);
     print_losses(page, status);
     print_features(context, page, status);
     print_errors(context, page, status);

@@ -126,6 +126,7 @@ Result<> Guard::load_rules() {
         on_guard([this, next] { engine_ = std::move(*next); });
         flows_wanted_ = (capture.kinds[BL_EVENT_flow].want & BL_WANT_ON) != 0;
         rules_capture_ = capture;
+        rules_in_force_ = result.set.rules.size();
         if (source_.capture) TRY(source_.capture(wanted_now(rules_capture_)));
         reloads_.fetch_add(1, std::memory_order_relaxed);
     }

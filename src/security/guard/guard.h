@@ -89,6 +89,8 @@ public:
     // Control thread.
     [[nodiscard]] const rules::LoadResult& loaded() const { return loaded_; }
 
+    [[nodiscard]] std::size_t rules_in_force() const { return rules_in_force_; }
+
     // Any thread but the guard's.
     [[nodiscard]] std::vector<RuleStats> rule_stats();
     [[nodiscard]] GuardStats stats();
@@ -120,6 +122,7 @@ private:
     EventSource source_;
     rules::LoadResult loaded_;
     Capture rules_capture_; // of the rules in force
+    std::size_t rules_in_force_ = 0;
     std::vector<std::pair<std::weak_ptr<Tap>, Capture>> recordings_;
 
     // guard's thread
