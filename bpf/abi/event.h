@@ -21,7 +21,7 @@
 	X(execveat, 3, 322, 358, exec) /* failure only */                                  \
 	X(clone, 4, -1, -1, task)      /* a new process; num[0] clone flags */             \
 	X(procexit, 5, -1, -1, exit)   /* the whole process ended */                       \
-	X(comm, 6, -1, -1, comm)       /* renamed itself: prctl, /proc/PID/comm */         \
+	X(comm, 6, -1, -1, comm)       /* a rename but by exec; num[0], num[1]: its pid, tid; str[0] */ \
 	X(open, 10, 2, 5, open)                                                            \
 	X(openat, 11, 257, 295, open)                                                      \
 	X(openat2, 12, 437, 437, open)                                                     \
@@ -145,7 +145,10 @@ enum bl_event_kind {
 		BL_EVENT_KIND_MAX = 256
 };
 
-/* How the arguments of a syscall are read at its end. num[] always has the six raw arguments. */
+/*
+ * How the arguments of a syscall are read at its end. num[] always has the six raw arguments; openat2
+ * has flags and mode of its struct in num[4] and num[5], which it does not use itself.
+ */
 enum bl_event_shape {
 	BL_SHAPE_none,
 	BL_SHAPE_num,	      /* nothing else */
@@ -280,13 +283,12 @@ struct bl_event_task {
 BL_STATIC_ASSERT(sizeof(struct bl_event_task) == 184, "bl_event_task");
 
 /*
- * What is wanted (map bl_want, index kind): the loaded rules decide. A kind that is not wanted
- * costs one lookup.
+ * What is wanted (map bl_want, index generation * BL_EVENT_KIND_MAX + kind): the loaded rules decide.
  */
 #define BL_WANT_ON 0x1
 #define BL_WANT_SUCCESS 0x2    /* only results >= 0 (and EINPROGRESS) */
 #define BL_WANT_FAILURE 0x4    /* only errors */
-#define BL_WANT_PATH 0x8       /* only if bl_path_* says so: see bl_path_header */
+#define BL_WANT_PATH 0x8       /* only if the automaton says so: see bl_path_table */
 #define BL_WANT_COMM 0x10      /* only if bl_comm has (kind, comm) */
 #define BL_WANT_CONTAINER 0x20 /* only in containers */
 #define BL_WANT_HOST 0x40      /* only outside */
@@ -294,6 +296,8 @@ BL_STATIC_ASSERT(sizeof(struct bl_event_task) == 184, "bl_event_task");
 #define BL_WANT_ENV 0x100      /* exec: environment */
 #define BL_WANT_INET 0x200     /* sockets: only IPv4 and IPv6 */
 #define BL_WANT_NOT_TCP 0x400  /* send and receive: only if not TCP, and the peer changed */
+#define BL_WANT_SHAPE_SHIFT 16 /* set by the loader: enum bl_event_shape, eight bits */
+#define BL_WANT_ENTERED 0x80000000 /* set by the loader: bl_entered has what was given */
 
 struct bl_want {
 	__u32 flags;	/* BL_WANT_* */
@@ -306,6 +310,8 @@ struct bl_comm_key {
 	char comm[16];
 };
 BL_STATIC_ASSERT(sizeof(struct bl_comm_key) == 20, "bl_comm_key");
+
+/* Map bl_comm: bit 1 << generation where the name is wanted. */
 
 /* Flags of a cgroup (map bl_scope, key cgroup2 id). Absent: not known yet, so nothing is held back. */
 #define BL_SCOPE_CONTAINER 0x1
@@ -323,14 +329,109 @@ BL_STATIC_ASSERT(sizeof(struct bl_comm_key) == 20, "bl_comm_key");
 #define BL_CLASS_FAILED_SHIFT 8 /* the same eight for calls that failed */
 
 /*
- * The automaton over paths (Aho-Corasick, made in user space): bl_path_class maps a byte to its
- * symbol, bl_path_next[state * symbols + symbol] is the next state with BL_PATH_HIT set when classes of
- * bl_path_out[state] must be added. Symbol 0 is any byte that no text has, 1 the start, 2 the end.
+ * The automaton over paths (Aho-Corasick, made in user space). A row of `cell` is a state: its first
+ * cell holds the classes of the texts that end there, the others the next state by symbol. A next state
+ * is the offset of its row in bytes, with BL_PATH_HIT when that row has classes. `symbol` maps a byte to
+ * the offset of its column in bytes, so that a step is two loads and no multiplication.
  */
-#define BL_PATH_HIT 0x8000
-#define BL_PATH_STATES 16384
-#define BL_PATH_SYMBOLS 128
+#define BL_PATH_HIT 0x80000000
 #define BL_PATH_CELLS (1 << 20)
+#define BL_PATH_SYMBOLS 128 /* columns at most */
+#define BL_PATH_ROW_MASK (BL_PATH_CELLS * 4 - 4)
+#define BL_PATH_COLUMN_MASK (BL_PATH_SYMBOLS * 4 - 4)
 #define BL_PATH_LONGEST 4096
+
+/* Map bl_path, one entry a generation. */
+struct bl_path_table {
+	__u16 symbol[256];
+	__u32 start; /* state after the start of a path */
+	__u32 end;   /* column of the end of a path */
+	__u32 cell[BL_PATH_CELLS + BL_PATH_SYMBOLS];
+};
+BL_STATIC_ASSERT(sizeof(struct bl_path_table) == 520 + 4 * (BL_PATH_CELLS + BL_PATH_SYMBOLS),
+		 "bl_path_table");
+
+/*
+ * Which syscalls are looked at (.bss of the object, so that an unwanted one costs one load): by number
+ * the kind as a 64-bit call in the low byte, as an i386 call in the high byte.
+ */
+#define BL_SYSCALL_MAX 1024
+#define BL_SYSCALL_SOCKETCALL 255 /* i386: the first argument says which call it is */
+
+struct bl_syscall_table {
+	__u16 kinds[BL_SYSCALL_MAX];
+	__u8 socketcall[32];
+};
+BL_STATIC_ASSERT(sizeof(struct bl_syscall_table) == 2 * BL_SYSCALL_MAX + 32, "bl_syscall_table");
+
+/* Settings fixed when a sensor is loaded (read-only data). */
+struct bl_sensor_config {
+	__u64 scope_cgroup; /* cgroup2 id: only what runs at or below it; 0: the whole machine */
+	__u32 scope_level;  /* its depth; the root is 0 */
+	__u32 pad;
+};
+BL_STATIC_ASSERT(sizeof(struct bl_sensor_config) == 16, "bl_sensor_config");
+
+/* Map bl_sensor, one entry: which half of bl_want, bl_path and bl_comm is in force. */
+struct bl_sensor {
+	__u32 generation; /* 0 or 1 */
+	__u32 pad;
+};
+BL_STATIC_ASSERT(sizeof(struct bl_sensor) == 8, "bl_sensor");
+
+/* What a thread gave to the kernel, copied before the call (map bl_entered, key pid << 32 | tid). */
+#define BL_ENTERED_LONGEST 512
+struct bl_entered {
+	__u32 kind;
+	__s32 length[2]; /* of the two paths, or of the address; negative: not there */
+	__u32 pad;
+	char text[2][BL_ENTERED_LONGEST];
+};
+BL_STATIC_ASSERT(sizeof(struct bl_entered) == 16 + 2 * BL_ENTERED_LONGEST, "bl_entered");
+
+/* The last peer of a socket that is not TCP (map bl_peer). */
+struct bl_peer_key {
+	__u64 sock;
+	__u64 ino; /* of the socket: addresses in memory are used again */
+	__u32 receive;
+	__u32 pad;
+};
+BL_STATIC_ASSERT(sizeof(struct bl_peer_key) == 24, "bl_peer_key");
+
+struct bl_peer {
+	union bl_addr addr;
+	__be16 port;
+	__u16 pad[3];
+};
+BL_STATIC_ASSERT(sizeof(struct bl_peer) == 24, "bl_peer");
+
+/* Counters of the sensors (per-CPU array bl_sensor_stat). X(name, number) */
+#define BL_SENSOR_STATS(X)                                                             \
+	X(procs, 0)	      /* records put into bl_procs */                          \
+	X(events, 1)	      /* records put into bl_events */                         \
+	X(not_in_scope, 2)    /* of other cgroups than the sensor's */                 \
+	X(not_result, 3)      /* succeeded or failed, where only the other is wanted */ \
+	X(not_path, 4)	      /* no wanted path */                                     \
+	X(not_comm, 5)	      /* no wanted program name */                             \
+	X(not_place, 6)	      /* container or host, where the other is wanted */       \
+	X(not_socket, 7)      /* family, protocol or an unchanged peer */              \
+	X(lost_exec, 8)	      /* bl_procs was full */                                  \
+	X(lost_clone, 9)                                                               \
+	X(lost_exit, 10)                                                               \
+	X(lost_comm, 11)                                                               \
+	X(lost_file, 12) /* bl_events was full */                                      \
+	X(lost_socket, 13)                                                             \
+	X(lost_other, 14)                                                              \
+	X(truncated, 15) /* records with a string cut short */                         \
+	X(unread, 16)	 /* records with user memory that could not be read */         \
+	X(tampered, 17)                                                                \
+	X(nested, 18) /* a sensor ran while another was at work on the same CPU */
+
+enum bl_sensor_stat {
+#define X(name, number) BL_SENSOR_STAT_##name = number,
+	BL_SENSOR_STATS(X)
+#undef X
+		BL_SENSOR_STAT_MAX
+};
 
 #endif
