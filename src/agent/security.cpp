@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 #include <set>
 #include <thread>
 
@@ -228,16 +229,11 @@ Result<> Security::open() {
     containers_ = std::make_unique<security::ContainerResolver>(std::move(containers));
 
     security::Sensor::Options sensors;
-    if (!scope_path_.empty()) {
-        struct stat folder{};
-        if (stat(scope_path_.c_str(), &folder) != 0)
-            return fail_errno(errno, "cannot look at the cgroup " + scope_path_);
-        sensors.scope_cgroup = folder.st_ino;
-    }
-    sensors.process_ring_bytes = kProcessRingBytes;
-    sensors.event_ring_bytes = environment_.config.ring_bytes;
+    sensors.scope_cgroup = scope_path_;
+    sensors.procs_ring_bytes = kProcessRingBytes;
+    sensors.events_ring_bytes = environment_.config.ring_bytes;
     sensor_ = TRY(security::Sensor::load(sensors));
-    ring_ = TRY(ebpf::MergedRing::open({sensor_->process_ring(), sensor_->event_ring()}));
+    ring_ = TRY(ebpf::MergedRing::open(std::array{sensor_->procs_ring(), sensor_->events_ring()}));
 
     security::EventSource source;
     source.fd = ring_->fd();
@@ -245,7 +241,7 @@ Result<> Security::open() {
         return ring_->consume(handler);
     };
     source.capture = [this](const security::Capture& capture) { return sensor_->set(capture); };
-    source.lost = [this] { return sensor_->lost(); };
+    source.lost = [this] { return lost(); };
     source.snapshot = [this](const security::RecordHandler& handler) -> Result<> {
         security::SnapshotOptions options;
         options.cgroup_mount = environment_.cgroup_mount;
@@ -380,8 +376,10 @@ nlohmann::json Security::status() {
         outputs.push_back(std::move(one));
     }
     json sensors = json::object();
-    for (const auto& [name, value] : sensor_->stats())
-        sensors[name] = value;
+    if (const auto stats = sensor_->stats()) {
+        for (const auto& [name, value] : *stats)
+            sensors[std::string(name)] = value;
+    }
     return {{"rules", guard_->rules_in_force()},
             {"rules_faulty", !guard_->loaded().successful()},
             {"records", guard.records},
@@ -466,6 +464,15 @@ Result<std::unique_ptr<api::LineStream>> Security::record(bool all) {
     }));
     return std::make_unique<RecordingBytes>(std::move(tap), std::move(first),
                                             [this] { return recording_context(); });
+}
+
+std::uint64_t Security::lost() const {
+    std::uint64_t total = 0;
+    if (const auto stats = sensor_->stats()) {
+        for (const auto& [name, value] : *stats)
+            total += name.starts_with("lost_") ? value : 0;
+    }
+    return total;
 }
 
 std::string Security::recording_context() {

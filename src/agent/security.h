@@ -59,6 +59,7 @@ private:
     void add_flows(model::Alert& alert) const;
     void resolve_names();
     std::string recording_context();
+    std::uint64_t lost() const; // any thread
 
     Environment environment_;
     loop::Loop& loop_;

@@ -494,7 +494,7 @@ TEST_F(AppTest, StatusPage) {
                          "  addresses   3 of 254 in 10.0.0.0/24, 3 of 1000 in fd00::/64\n"
                          "  flows       10 of 100 stored, 1.2 a second\n"
                          "  kernel      6.18.0\n"
-                         "  losses      flows lost: 5 in the ring\n"
+                         "  losses      lost: 5 flows in the ring\n"
                          "\nThis kernel lacks\n"
                          "  netkit      pods use veth pairs\n"
                          "\nManifests with errors (what they said before stays in force)\n"

@@ -22,6 +22,7 @@ constexpr int kShortestSleepMs = 1;
 constexpr int kLongestSleepMs = 30;
 constexpr std::size_t kWatchLines = 16'384;
 constexpr std::size_t kRecordFrames = 262'144;
+constexpr std::int64_t kLossCheckNs = 1'000'000'000;
 constexpr std::int64_t kLossPeriodNs = 30'000'000'000;
 
 std::int64_t now_ns() {
@@ -235,10 +236,7 @@ void Guard::run() {
     const RecordHandler handler = [this](std::span<const std::byte> record) { take(record); };
     while (!stopping_) {
         std::size_t count = 0;
-        if (source_.consume) {
-            const auto consumed = source_.consume(handler);
-            if (consumed) count += *consumed;
-        }
+        if (source_.consume) count += source_.consume(handler);
         if (source_.next_flow && flows_wanted_.load(std::memory_order_relaxed)) {
             while (const auto flow = source_.next_flow()) {
                 take(*flow);
@@ -317,10 +315,11 @@ void Guard::judge(Event& event) {
 
 // Lost records are told as an alert of their own, not only as a number.
 void Guard::check_losses() {
-    if (!source_.lost) return;
+    const std::int64_t now = now_ns();
+    if (!source_.lost || now < next_loss_check_ns_) return;
+    next_loss_check_ns_ = now + kLossCheckNs;
     const std::uint64_t lost = source_.lost();
     if (lost == lost_seen_) return;
-    const std::int64_t now = now_ns();
     if (now - loss_told_ns_ < kLossPeriodNs) return;
     model::Alert alert;
     alert.time_ns = now;

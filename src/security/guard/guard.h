@@ -32,9 +32,9 @@ using RecordHandler = std::function<void(std::span<const std::byte>)>;
 // The sensors, as the guard uses them.
 struct EventSource {
     int fd = -1; // wakes epoll when the kernel forces a wake-up; stays the caller's; -1: none
-    std::function<Result<std::size_t>(const RecordHandler&)> consume; // guard's thread
-    std::function<Result<>(const Capture&)> capture;                  // control thread
-    std::function<std::uint64_t()> lost; // records lost so far; any thread
+    std::function<std::size_t(const RecordHandler&)> consume; // guard's thread
+    std::function<Result<>(const Capture&)> capture;          // control thread
+    std::function<std::uint64_t()> lost;                      // records lost so far; any thread
     // Hands over one `proc` record for each process there is. Any thread.
     std::function<Result<>(const RecordHandler&)> snapshot;
     // The next flow that nobody has taken yet; guard's thread. May be empty.
@@ -132,6 +132,7 @@ private:
     std::vector<std::weak_ptr<Tap>> recorders_;
     std::uint64_t lost_seen_ = 0;
     std::int64_t loss_told_ns_ = 0;
+    std::int64_t next_loss_check_ns_ = 0;
 
     Fd epoll_;
     Fd wake_;
