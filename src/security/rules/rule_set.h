@@ -36,6 +36,7 @@ struct Location {
     std::string item_type; // "rule", "macro", "list", "exception", "condition expression", ""
     std::string item_name;
     Position position; // in the file
+    std::string file;
 };
 
 struct Problem {
@@ -66,6 +67,7 @@ struct Rule {
 struct File {
     std::string name;
     std::string text;
+    std::string read_error; // not empty: why it could not be read (LOAD_ERR_FILE_READ)
 };
 
 struct FileResult {
@@ -88,7 +90,7 @@ struct LoadResult {
 
 // Deterministic; touches no file. Files in the order given.
 LoadResult load(const std::vector<File>& files, const Catalog& catalog);
-// Reads files; folders give their *.yaml and *.yml in alphabetical order.
+// Reads files, with `read_error` for those that cannot be read; folders give their *.yaml and *.yml in alphabetical order.
 Result<std::vector<File>> read_files(const std::vector<std::string>& paths);
 
 // The text that people see: one block per problem with file, line, column, snippet and caret.

@@ -1,0 +1,369 @@
+// Files, one after the other -> rules. After each file everything read so far must compile.
+#include <algorithm>
+#include <array>
+#include <deque>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "security/rules/definitions.h"
+#include "security/rules/exceptions.h"
+#include "security/rules/list_expansion.h"
+#include "security/rules/macro_expansion.h"
+#include "security/rules/words.h"
+
+namespace beeline::security::rules {
+namespace {
+
+constexpr std::size_t kMostEventKinds = 100;
+// All rules together: each node and value takes about 100 bytes.
+constexpr std::size_t kMostSize = 4'000'000;
+
+constexpr std::array<std::string_view, 7> kDeprecatedFields = {
+    "evt.dir",           "evt.latency",      "evt.latency.s",   "evt.latency.ns",
+    "evt.latency.human", "evt.wait_latency", "evt.wait_latency"};
+
+bool is_deprecated(std::string_view field) {
+    return std::find(kDeprecatedFields.begin(), kDeprecatedFields.end(), field) !=
+           kDeprecatedFields.end();
+}
+
+// A condition with its lists expanded, parsed.
+struct Condition {
+    MappedText text;
+    NodePtr node; // null: wrong, which was reported
+};
+
+// Everything read so far, compiled.
+class Compiler {
+public:
+    Compiler(Definitions& all, const Catalog& catalog, Report& report)
+        : all_(all), catalog_(catalog), report_(report) {}
+
+    void run() {
+        for (ListDefinition& list : all_.lists.all) {
+            std::vector<std::string_view> items;
+            items.reserve(list.items.size());
+            for (const Scalar* const item : list.items)
+                items.emplace_back(item->text);
+            lists_.add(list.name->text, std::move(items));
+        }
+        parse_macros();
+        rules_.reserve(all_.rules.all.size());
+        for (RuleDefinition& rule : all_.rules.all)
+            compile(rule);
+    }
+
+    // Lists and macros that nothing names.
+    void warn_unused() {
+        for (std::size_t i = 0; i < all_.macros.all.size(); ++i) {
+            if (macros_.used(i)) continue;
+            const MacroDefinition& macro = all_.macros.all[i];
+            report_.warning("LOAD_UNUSED_MACRO", {macro.spot},
+                            fmt::format("the macro '{}' is not used", shown(macro.name->text)));
+        }
+        for (std::size_t i = 0; i < all_.lists.all.size(); ++i) {
+            if (lists_.used(static_cast<std::uint32_t>(i))) continue;
+            const ListDefinition& list = all_.lists.all[i];
+            report_.warning("LOAD_UNUSED_LIST", {list.spot},
+                            fmt::format("the list '{}' is not used", shown(list.name->text)));
+        }
+    }
+
+    // Precondition: no error was reported.
+    std::vector<Rule> take_rules() { return std::move(rules_); }
+
+private:
+    // The first problem of the checks in a condition.
+    struct Failure {
+        Trail trail; // within the rule
+        std::string message;
+        bool unknown = false;
+    };
+
+    [[nodiscard]] static Spot spot_in(const Condition& condition, std::size_t offset) {
+        const Place place = condition.text.place(offset);
+        return {"condition expression", "", place.scalar->file, place.position()};
+    }
+
+    Condition parse(const MappedText& text, const Trail& trail, bool silent = false) {
+        bool too_big = false;
+        Condition condition{lists_.expand(text, too_big), nullptr};
+        if (too_big) {
+            report_.error("LOAD_ERR_COMPILE_CONDITION", trail,
+                          "the lists in it grow too large or are nested too deep");
+            return condition;
+        }
+        Parsed parsed = parse_condition(condition.text.text());
+        if (!parsed.node && !silent)
+            report_.error("LOAD_ERR_COMPILE_CONDITION",
+                          trail + spot_in(condition, parsed.error.position.offset),
+                          parsed.error.message);
+        condition.node = std::move(parsed.node);
+        return condition;
+    }
+
+    void parse_macros() {
+        for (MacroDefinition& macro : all_.macros.all) {
+            macro_conditions_.push_back(parse(macro.condition, {macro.spot}));
+            macros_.add({macro.name->text, macro_conditions_.back().node.get(), macro.index,
+                         macro.last_index});
+        }
+        macros_.resolve_all([&](std::size_t number, const Node& node, std::string message) {
+            report_.error("LOAD_ERR_VALIDATE",
+                          {all_.macros.all[number].spot,
+                           spot_in(macro_conditions_[number], node.position.offset)},
+                          std::move(message));
+        });
+    }
+
+    void compile(RuleDefinition& rule) {
+        const Trail trail = {rule.spot};
+        // What it names counts as used even if it is left out.
+        const Condition condition =
+            parse(with_exceptions(rule.condition, rule.exceptions), trail, rule.unknown_source);
+        if (!condition.node) return;
+        const auto size =
+            macros_.measure(*condition.node, [&](const Node& node, std::string message) {
+                if (rule.unknown_source) return;
+                report_.error("LOAD_ERR_VALIDATE", trail + spot_in(condition, node.position.offset),
+                              std::move(message));
+            });
+        if (!size.good || rule.unknown_source) return;
+        size_ += size.size;
+        if (size_ > kMostSize) {
+            if (size_ - size.size <= kMostSize)
+                report_.error("LOAD_ERR_COMPILE_CONDITION", trail,
+                              fmt::format("the rules grow to more than {} parts once lists and "
+                                          "macros are expanded",
+                                          kMostSize));
+            return;
+        }
+        const bool warn = !std::exchange(rule.warned, true);
+        if (auto failure = check(*condition.node, condition, rule.source, trail, warn)) {
+            fail(rule, "LOAD_ERR_COMPILE_CONDITION", *failure, warn);
+            return;
+        }
+        Rule result = make(rule);
+        if (!check_output(rule, result.output, trail, warn)) return;
+        result.condition = macros_.expand(*condition.node);
+        if (warn && rule.warn_evttypes && rule.source == "syscall" &&
+            catalog_.event_kinds(*result.condition) > kMostEventKinds)
+            report_.warning("LOAD_NO_EVTTYPE", trail,
+                            fmt::format("the condition can match more than {} kinds of events, "
+                                        "which is slow: restrict evt.type",
+                                        kMostEventKinds));
+        rules_.push_back(std::move(result));
+    }
+
+    static Rule make(const RuleDefinition& rule) {
+        Rule result;
+        result.name = rule.name->text;
+        result.source = rule.source;
+        result.description = rule.description;
+        result.condition_text = rule.condition.text();
+        result.output = rule.output.text();
+        result.priority = rule.priority;
+        result.tags = rule.tags;
+        result.enabled = rule.enabled;
+        result.warn_evttypes = rule.warn_evttypes;
+        result.capture = rule.capture;
+        result.capture_duration_ms = rule.capture_duration_ms;
+        result.file = rule.spot.file->name;
+        result.position = rule.spot.position;
+        return result;
+    }
+
+    void fail(const RuleDefinition& rule, std::string_view code, const Failure& failure,
+              bool warn) {
+        if (rule.skip_if_unknown_filter && failure.unknown) {
+            if (warn)
+                report_.warning("LOAD_UNKNOWN_FILTER", failure.trail,
+                                failure.message + "; the rule is left out");
+        } else {
+            report_.error(code, failure.trail, failure.message);
+        }
+    }
+
+    // Walks the checks of a condition, those of its macros included.
+    std::optional<Failure> check(const Node& node, const Condition& condition,
+                                 const std::string& source, const Trail& trail, bool warn) {
+        if (node.kind == Node::Kind::macro) return check_macro(node, condition, source, trail);
+        if (node.kind == Node::Kind::check) {
+            std::string problem = catalog_.check(node, source);
+            if (!problem.empty())
+                return Failure{trail + spot_in(condition, node.position.offset), std::move(problem),
+                               !catalog_.knows(node, source)};
+            if (warn) warn_check(node, condition, source, trail);
+        }
+        for (const NodePtr& child : node.children) {
+            if (auto failure = check(*child, condition, source, trail, warn)) return failure;
+        }
+        return std::nullopt;
+    }
+
+    // Each macro once for each source.
+    std::optional<Failure> check_macro(const Node& node, const Condition& condition,
+                                       const std::string& source, const Trail& trail) {
+        const std::size_t number = macros_.number_of(node);
+        const auto key = std::pair(source, number);
+        auto known = checked_.find(key);
+        if (known == checked_.end()) {
+            MacroDefinition& macro = all_.macros.all[number];
+            const bool warn = !std::exchange(macro.warned, true);
+            const Condition& inner = macro_conditions_[number];
+            auto failure = check(*inner.node, inner, source, {macro.spot}, warn);
+            known = checked_.emplace(key, std::move(failure)).first;
+        }
+        if (!known->second) return std::nullopt;
+        Failure failure = *known->second;
+        Trail whole = trail + spot_in(condition, node.position.offset);
+        whole.insert(whole.end(), failure.trail.begin(), failure.trail.end());
+        failure.trail = std::move(whole);
+        return failure;
+    }
+
+    // What is allowed but rarely meant.
+    void warn_check(const Node& node, const Condition& condition, const std::string& source,
+                    const Trail& trail) {
+        const auto spot = [&](const Position& position) {
+            return trail + spot_in(condition, position.offset);
+        };
+        warn_deprecated(node.left, condition, trail);
+        if (node.right) warn_deprecated(*node.right, condition, trail);
+        const bool compares_equal =
+            node.op == Operator::equal || node.op == Operator::not_equal || takes_set(node.op);
+        const bool audit = node.left.name.starts_with("ka.") || node.left.name.starts_with("jevt.");
+        for (const Value& value : node.values) {
+            if (audit && compares_equal && value.text == "<NA>")
+                report_.warning(
+                    "LOAD_UNSAFE_NA_CHECK", spot(value.position),
+                    fmt::format("'{}' is never \"<NA>\": use 'exists'", shown(node.left.name)));
+            if (looks_like_expression(value.text, source))
+                report_.warning("LOAD_COMPILE_CONDITION", spot(value.position),
+                                fmt::format("'{}' is compared with as text; to compare with what "
+                                            "it stands for, write {}",
+                                            shown(value.text),
+                                            value.text.find('(') != std::string::npos
+                                                ? "it without quotes"
+                                                : fmt::format("val({})", shown(value.text))));
+        }
+    }
+
+    void warn_deprecated(const Expression& expression, const Condition& condition,
+                         const Trail& trail) {
+        if (expression.kind == Expression::Kind::field && is_deprecated(expression.name))
+            report_.warning("LOAD_DEPRECATED_ITEM",
+                            trail + spot_in(condition, expression.position.offset),
+                            fmt::format("the field '{}' is deprecated", expression.name));
+        for (const Expression& argument : expression.arguments)
+            warn_deprecated(argument, condition, trail);
+    }
+
+    // A field that is known, or a transformer.
+    bool looks_like_expression(std::string_view text, const std::string& source) const {
+        constexpr std::size_t kMost = 200;
+        std::size_t end = 0;
+        while (end < text.size() && is_word(text[end]))
+            ++end;
+        if (end == 0 || end == text.size() || text.size() > kMost || !is_letter(text[0]))
+            return false;
+        const bool transformer = text[end] == '(' && text.back() == ')' &&
+                                 (is_transformer(text.substr(0, end)) || text.starts_with("val("));
+        if (text[end] != '.' && !transformer) return false;
+        if (text.starts_with("val(")) text = text.substr(4, text.size() - 5);
+        const Parsed parsed = parse_condition(std::string(text) + " exists");
+        return parsed.node && parsed.node->kind == Node::Kind::check &&
+               parsed.node->op == Operator::exists && parsed.node->position.offset == 0 &&
+               catalog_.check(*parsed.node, source).empty();
+    }
+
+    // Removes what is deprecated from `output`.
+    bool check_output(RuleDefinition& rule, std::string& output, const Trail& trail, bool warn) {
+        constexpr std::string_view kContainerInfo = "%container.info";
+        const auto spot = [&](std::size_t offset) {
+            const Place place = rule.output.place(offset);
+            return trail + Spot{"", "", place.scalar->file, place.position()};
+        };
+        const std::string& text = rule.output.text();
+        for (std::size_t found = text.find(kContainerInfo); found != std::string::npos && warn;
+             found = text.find(kContainerInfo, found + 1)) {
+            report_.warning("LOAD_DEPRECATED_ITEM", spot(found),
+                            "'%container.info' is deprecated and replaced by nothing");
+        }
+        for (std::size_t found = output.find(kContainerInfo); found != std::string::npos;
+             found = output.find(kContainerInfo, found))
+            output.erase(found, kContainerInfo.size());
+        std::string problem = catalog_.check_output(output, rule.source);
+        if (!problem.empty()) {
+            fail(rule, "LOAD_ERR_COMPILE_OUTPUT", {spot(0), std::move(problem), true}, warn);
+            return false;
+        }
+        if (!warn) return true;
+        for (std::size_t begin = 0; begin < text.size(); ++begin) {
+            std::size_t end = begin;
+            while (end < text.size() && (is_word(text[end]) || text[end] == '.'))
+                ++end;
+            while (end > begin && text[end - 1] == '.')
+                --end;
+            const std::string_view word = std::string_view(text).substr(begin, end - begin);
+            if (begin > 0 && (text[begin - 1] == '%' || text[begin - 1] == '(') &&
+                is_deprecated(word))
+                report_.warning("LOAD_DEPRECATED_ITEM", spot(begin),
+                                fmt::format("the field '{}' is deprecated", word));
+            begin = std::max(begin, end);
+        }
+        return true;
+    }
+
+    Definitions& all_;
+    const Catalog& catalog_;
+    Report& report_;
+    ListExpander lists_;
+    MacroTable macros_;
+    std::deque<Condition> macro_conditions_;
+    std::map<std::pair<std::string, std::size_t>, std::optional<Failure>> checked_;
+    std::size_t size_ = 0;
+    std::vector<Rule> rules_;
+};
+
+std::string without_mark(const std::string& text) {
+    return text.starts_with("\xef\xbb\xbf") ? text.substr(3) : text;
+}
+
+} // namespace
+
+LoadResult load(const std::vector<File>& files, const Catalog& catalog) {
+    LoadResult result;
+    std::deque<SourceFile> sources;
+    Definitions definitions;
+    result.files.reserve(files.size());
+    for (const File& file : files) {
+        FileResult& outcome = result.files.emplace_back();
+        outcome.name = file.name;
+        Report report(outcome);
+        const SourceFile& source = sources.emplace_back(file.name, without_mark(file.text));
+        if (!file.read_error.empty()) {
+            report.error("LOAD_ERR_FILE_READ", {{"rules content", "", &source, {}}},
+                         file.read_error);
+            return result;
+        }
+        auto items = read_items(source, definitions.scalars, report);
+        if (report.failed()) return result;
+        collect(definitions, std::move(items), catalog, report);
+        if (report.failed()) return result;
+        Compiler compiler(definitions, catalog, report);
+        compiler.run();
+        if (report.failed()) return result;
+        if (&file == &files.back()) {
+            compiler.warn_unused();
+            result.set.rules = compiler.take_rules();
+        }
+    }
+    result.set.required_plugins = definitions.required_plugins;
+    return result;
+}
+
+} // namespace beeline::security::rules
