@@ -1,28 +1,15 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* What every object needs: kernel types, helpers, the constants that vmlinux.h lacks, and counters.
- */
+/* What every object of the datapath needs: the constants that vmlinux.h lacks, and counters. */
 #ifndef BL_LIB_COMMON_H
 #define BL_LIB_COMMON_H
 
-#include "vmlinux.h"
-#include <bpf/bpf_helpers.h>
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_core_read.h>
+#include "base.h"
 
 #include "abi/drop.h"
 #include "abi/flow.h"
 #include "abi/identity.h"
 #include "abi/policy.h"
 #include "abi/service.h"
-
-/*
- * A step that the verifier checks once, on its own, instead of at every call: a global function. Its pointer
- * arguments may be NULL as far as the verifier knows, so each tests them first.
- */
-#define BL_STEP __noinline
-
-#define likely(x) __builtin_expect(!!(x), 1)
-#define unlikely(x) __builtin_expect(!!(x), 0)
 
 #define ETH_P_IP 0x0800
 #define ETH_P_IPV6 0x86DD

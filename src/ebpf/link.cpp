@@ -2,8 +2,15 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <linux/perf_event.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include <array>
+#include <cstdlib>
 
 namespace beeline::ebpf {
 namespace {
@@ -91,6 +98,33 @@ Result<> attach_clsact(int program, Hook hook, int ifindex) {
         return fail_errno(-error, "cannot attach to the clsact hook");
     }
     return {};
+}
+
+Result<Fd> attach_tp_btf(int program) {
+    Fd link(bpf_raw_tracepoint_open(nullptr, program));
+    if (!link) return fail_errno(errno, "cannot attach to a tracepoint");
+    return link;
+}
+
+Result<Fd> attach_tracepoint(int program, const std::string& event) {
+    const std::string path = "/sys/kernel/tracing/events/" + event + "/id";
+    const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    std::array<char, 32> text{};
+    if (!file || read(file.get(), text.data(), text.size() - 1) <= 0)
+        return fail_errno(errno, "cannot read " + path);
+    perf_event_attr attributes{};
+    attributes.type = PERF_TYPE_TRACEPOINT;
+    attributes.size = sizeof attributes;
+    attributes.config = std::strtoull(text.data(), nullptr, 10);
+    // A program at a tracepoint runs on every CPU, wherever the event is opened.
+    Fd perf(static_cast<int>(
+        syscall(SYS_perf_event_open, &attributes, -1, 0, -1, PERF_FLAG_FD_CLOEXEC)));
+    if (!perf) return fail_errno(errno, "cannot open tracepoint " + event);
+    if (ioctl(perf.get(), PERF_EVENT_IOC_SET_BPF, program) != 0 ||
+        ioctl(perf.get(), PERF_EVENT_IOC_ENABLE, 0) != 0) {
+        return fail_errno(errno, "cannot attach to tracepoint " + event);
+    }
+    return perf;
 }
 
 } // namespace beeline::ebpf

@@ -36,4 +36,9 @@ Result<Fd> pinned_program(const std::string& pin);
 // Kernels before 6.6: the classic clsact hook. Idempotent.
 Result<> attach_clsact(int program, Hook hook, int ifindex);
 
+// Attachments that end with the descriptor.
+Result<Fd> attach_tp_btf(int program);
+// `event` as in tracefs: "syscalls/sys_enter_unlink".
+Result<Fd> attach_tracepoint(int program, const std::string& event);
+
 } // namespace beeline::ebpf

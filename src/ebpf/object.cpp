@@ -111,6 +111,29 @@ Result<> Object::set_rodata(std::span<const std::byte> data) {
     return fail(Code::internal, "object {} has no read-only data", bpf_object__name(object_));
 }
 
+Result<> Object::set_section(std::string_view section, std::span<const std::byte> data) {
+    const std::string name(section);
+    bpf_map* map = bpf_object__find_map_by_name(object_, name.c_str());
+    std::size_t size = 0;
+    void* value = map == nullptr ? nullptr : bpf_map__initial_value(map, &size);
+    if (value == nullptr || size != data.size()) {
+        return fail(Code::internal, "section {} of {} has {} bytes, expected {}", name,
+                    bpf_object__name(object_), size, data.size());
+    }
+    std::memcpy(value, data.data(), size);
+    return {};
+}
+
+Result<> Object::share_map(std::string_view map, int fd) {
+    const std::string name(map);
+    bpf_map* found = bpf_object__find_map_by_name(object_, name.c_str());
+    if (found == nullptr)
+        return fail(Code::internal, "no map {} in object {}", name, bpf_object__name(object_));
+    if (const int error = bpf_map__reuse_fd(found, fd); error != 0)
+        return fail_errno(-error, "cannot share map " + name);
+    return {};
+}
+
 Result<> Object::load() {
     if (const int error = bpf_object__load(object_); error != 0) {
         return fail_errno(-error, std::string("the kernel refused BPF object ") +

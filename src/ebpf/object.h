@@ -40,6 +40,10 @@ public:
     Result<> set_max_entries(std::string_view map, std::uint32_t entries);
     // Replaces the object's read-only data, which must be exactly `data` long.
     Result<> set_rodata(std::span<const std::byte> data);
+    // The same for a data section of its own name (".rodata.config"). Before load.
+    Result<> set_section(std::string_view section, std::span<const std::byte> data);
+    // Uses another object's map instead of making one. Before load.
+    Result<> share_map(std::string_view map, int fd);
     // On failure the verifier's words are in the log.
     Result<> load();
 
