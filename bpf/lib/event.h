@@ -100,15 +100,15 @@ struct {
  * A field of a kernel struct behind any pointer: a plain load that yields zero on a bad address (6.2: bpf_rdonly_cast),
  * else a call to the copying helper.
  */
-#define event_read(pointer, field)                                                              \
-	({                                                                                      \
-		__auto_type from_ = (pointer);                                                  \
-		__typeof_unqual__(from_->field) value_;                                         \
-		if (bpf_ksym_exists(bpf_rdonly_cast))                                           \
-			value_ = bpf_core_cast((void *)from_, typeof(*from_))->field;           \
-		else                                                                            \
-			value_ = (__typeof_unqual__(from_->field))BPF_CORE_READ(from_, field);  \
-		value_;                                                                         \
+#define event_read(pointer, field)                                                             \
+	({                                                                                     \
+		__auto_type from_ = (pointer);                                                 \
+		__typeof_unqual__(from_->field) value_;                                        \
+		if (bpf_ksym_exists(bpf_rdonly_cast))                                          \
+			value_ = bpf_core_cast((void *)from_, typeof(*from_))->field;          \
+		else                                                                           \
+			value_ = (__typeof_unqual__(from_->field))BPF_CORE_READ(from_, field); \
+		value_;                                                                        \
 	})
 
 static __always_inline void event_count(__u32 stat)
@@ -231,7 +231,8 @@ BL_STEP int event_user_text(struct event_scratch *s, __u32 index, __u64 address)
 }
 
 /* `length` bytes of the program's memory, at most `most` (which is at most BL_PATH_LONGEST). */
-BL_STEP int event_user_bytes(struct event_scratch *s, __u32 index, __u64 address, __u64 length, __u32 most)
+BL_STEP int event_user_bytes(struct event_scratch *s, __u32 index, __u64 address, __u64 length,
+			     __u32 most)
 {
 	char *room;
 
@@ -289,18 +290,18 @@ BL_STEP int event_kernel_bytes(struct event_scratch *s, __u32 index, __u64 addre
 }
 
 /* Room for `size` bytes of facts, zeroed; NULL when the record is full. */
-#define event_facts(s, type)                                                                \
-	({                                                                                  \
-		struct type *facts_ = NULL;                                                 \
-		char *room_;                                                                \
-		(s)->used = ((s)->used + 7) & ~7U;                                          \
-		room_ = event_room(s);                                                      \
-		if (room_) {                                                                \
-			facts_ = (struct type *)room_;                                      \
-			__builtin_memset(facts_, 0, sizeof(*facts_));                       \
-			event_added(s, BL_STR_FACTS, sizeof(*facts_));                      \
-		}                                                                           \
-		facts_;                                                                     \
+#define event_facts(s, type)                                           \
+	({                                                             \
+		struct type *facts_ = NULL;                            \
+		char *room_;                                           \
+		(s)->used = ((s)->used + 7) & ~7U;                     \
+		room_ = event_room(s);                                 \
+		if (room_) {                                           \
+			facts_ = (struct type *)room_;                 \
+			__builtin_memset(facts_, 0, sizeof(*facts_));  \
+			event_added(s, BL_STR_FACTS, sizeof(*facts_)); \
+		}                                                      \
+		facts_;                                                \
 	})
 
 static __always_inline __u32 event_loss(__u32 kind)
@@ -317,8 +318,8 @@ static __always_inline __u32 event_loss(__u32 kind)
 	}
 	if (kind < BL_EVENT_setuid)
 		return BL_SENSOR_STAT_lost_file;
-	return kind >= BL_EVENT_socket && kind <= BL_EVENT_shutdown ? BL_SENSOR_STAT_lost_socket :
-								       BL_SENSOR_STAT_lost_other;
+	return kind >= BL_EVENT_socket && kind <= BL_EVENT_shutdown ? BL_SENSOR_STAT_lost_socket
+								    : BL_SENSOR_STAT_lost_other;
 }
 
 static __always_inline void event_put(struct event_scratch *s, void *ring, __u32 stat)
@@ -335,7 +336,8 @@ static __always_inline void event_put(struct event_scratch *s, void *ring, __u32
 	if (size < sizeof(struct bl_event) || size > EVENT_ROOM + EVENT_SLACK)
 		return;
 	capacity = bpf_ringbuf_query(ring, BPF_RB_RING_SIZE);
-	wake = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) > capacity / 4 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+	wake = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) > capacity / 4 ? BPF_RB_FORCE_WAKEUP
+									 : BPF_RB_NO_WAKEUP;
 	if (bpf_ringbuf_output(ring, &s->head, size, wake))
 		event_count(event_loss(s->head.kind));
 	else
@@ -388,7 +390,8 @@ static __always_inline bool event_place_wanted(__u32 want)
 	if (likely(!(want & (BL_WANT_CONTAINER | BL_WANT_HOST))))
 		return true;
 	place = event_place();
-	if (((want & BL_WANT_CONTAINER) && place == BL_SCOPE_HOST) || ((want & BL_WANT_HOST) && place == BL_SCOPE_CONTAINER)) {
+	if (((want & BL_WANT_CONTAINER) && place == BL_SCOPE_HOST) ||
+	    ((want & BL_WANT_HOST) && place == BL_SCOPE_CONTAINER)) {
 		event_count(BL_SENSOR_STAT_not_place);
 		return false;
 	}

@@ -114,7 +114,8 @@ static __always_inline void path_pseudo(struct path_walk *w, struct dentry *dent
 	}
 	length = event_read(dentry, d_name.len) & 255;
 	at -= length;
-	bpf_probe_read_kernel(&w->text[at & (BL_PATH_LONGEST - 1)], length, event_read(dentry, d_name.name));
+	bpf_probe_read_kernel(&w->text[at & (BL_PATH_LONGEST - 1)], length,
+			      event_read(dentry, d_name.name));
 	if (magic == PATH_MAGIC_ANON) {
 		at -= 11;
 		at &= BL_PATH_LONGEST - 1;
@@ -172,7 +173,8 @@ static __always_inline void path_add(struct event_scratch *s, __u32 index, __u32
 
 	if (at >= BL_PATH_LONGEST)
 		return;
-	event_kernel_bytes(s, str, event_address(s, &w->text[at & (BL_PATH_LONGEST - 1)]), BL_PATH_LONGEST - at);
+	event_kernel_bytes(s, str, event_address(s, &w->text[at & (BL_PATH_LONGEST - 1)]),
+			   BL_PATH_LONGEST - at);
 }
 
 /* The file of a descriptor of the current process; 0: none. */
@@ -196,7 +198,8 @@ static __always_inline int path_walk_base(struct event_scratch *s, __u32 index, 
 
 	if (dirfd == -100 /* AT_FDCWD */) {
 		fs = event_read(bpf_get_current_task_btf(), fs);
-		return path_walk(s, index, event_address(s, event_read(fs, pwd.mnt)), event_address(s, event_read(fs, pwd.dentry)));
+		return path_walk(s, index, event_address(s, event_read(fs, pwd.mnt)),
+				 event_address(s, event_read(fs, pwd.dentry)));
 	}
 	file = path_file_of(dirfd);
 	if (!file)
@@ -230,8 +233,10 @@ static __always_inline void path_times(struct bl_event_file *facts, struct inode
 	struct inode___5_10 *old = (void *)inode;
 
 	if (bpf_core_field_exists(inode->i_ctime_sec)) {
-		facts->ctime_ns = event_read(inode, i_ctime_sec) * 1000000000ULL + event_read(inode, i_ctime_nsec);
-		facts->mtime_ns = event_read(inode, i_mtime_sec) * 1000000000ULL + event_read(inode, i_mtime_nsec);
+		facts->ctime_ns = event_read(inode, i_ctime_sec) * 1000000000ULL +
+				  event_read(inode, i_ctime_nsec);
+		facts->mtime_ns = event_read(inode, i_mtime_sec) * 1000000000ULL +
+				  event_read(inode, i_mtime_nsec);
 		return;
 	}
 	if (bpf_core_field_exists(middle->__i_ctime))
@@ -258,7 +263,8 @@ static __always_inline __u32 path_layer(struct inode *inode)
 		overlay = (void *)inode - bpf_core_field_offset(struct ovl_inode, vfs_inode);
 		upper = (__u64)event_read(overlay, __upperdentry);
 	} else {
-		bpf_probe_read_kernel(&upper, sizeof(upper), (void *)inode + bpf_core_type_size(struct inode));
+		bpf_probe_read_kernel(&upper, sizeof(upper),
+				      (void *)inode + bpf_core_type_size(struct inode));
 	}
 	return upper ? BL_FILE_UPPER : BL_FILE_LOWER;
 }
@@ -319,7 +325,8 @@ static __always_inline __u64 path_match_start(struct event_scratch *s)
 	return table ? table->start & ~BL_PATH_HIT : 0;
 }
 
-static __always_inline __u64 path_match_on(struct event_scratch *s, __u32 from, __u32 length, __u64 state)
+static __always_inline __u64 path_match_on(struct event_scratch *s, __u32 from, __u32 length,
+					   __u64 state)
 {
 	__u32 i;
 
@@ -344,7 +351,8 @@ static __always_inline __u32 path_match_end(struct event_scratch *s, __u64 state
 	if (!table)
 		return ~0U;
 	cells = (const char *)table->cell;
-	row = *(const __u32 *)(cells + ((__u32)state & BL_PATH_ROW_MASK) + (table->end & BL_PATH_COLUMN_MASK));
+	row = *(const __u32 *)(cells + ((__u32)state & BL_PATH_ROW_MASK) +
+			       (table->end & BL_PATH_COLUMN_MASK));
 	if (row & BL_PATH_HIT)
 		state |= (__u64) * (const __u32 *)(cells + (row & BL_PATH_ROW_MASK)) << 32;
 	return state >> 32;
@@ -362,9 +370,11 @@ BL_STEP __u32 path_match_walk(struct event_scratch *s, __u32 index)
 		return ~0U;
 	if (s->head.flags & BL_EVENT_TRUNCATED)
 		return ~0U; /* what is not there cannot be judged here */
-	offset = (index ? __builtin_offsetof(struct event_scratch, walk[1].text) :
-			  __builtin_offsetof(struct event_scratch, walk[0].text)) + at;
-	return path_match_end(s, path_match_on(s, offset, BL_PATH_LONGEST - at, path_match_start(s)));
+	offset = (index ? __builtin_offsetof(struct event_scratch, walk[1].text)
+			: __builtin_offsetof(struct event_scratch, walk[0].text)) +
+		 at;
+	return path_match_end(s,
+			      path_match_on(s, offset, BL_PATH_LONGEST - at, path_match_start(s)));
 }
 
 /* Names that do not say where they lead by themselves: with `//`, `/./` or `/../`. */
@@ -423,15 +433,16 @@ BL_STEP __u32 path_match_asked(struct event_scratch *s, __u32 str, __u32 index)
 	from = event_offset_of(s, str);
 	if (!length)
 		return 0;
-	if (s->head.flags & BL_EVENT_TRUNCATED || length > BL_PATH_LONGEST || from > sizeof(*s) - BL_PATH_LONGEST)
+	if (s->head.flags & BL_EVENT_TRUNCATED || length > BL_PATH_LONGEST ||
+	    from > sizeof(*s) - BL_PATH_LONGEST)
 		return ~0U;
 	state = path_match_start(s);
 	if (((const char *)s)[from] != '/') {
 		at = index ? s->walk[1].at : s->walk[0].at;
 		if (at > BL_PATH_LONGEST)
 			return ~0U;
-		base = index ? __builtin_offsetof(struct event_scratch, walk[1].text) :
-			       __builtin_offsetof(struct event_scratch, walk[0].text);
+		base = index ? __builtin_offsetof(struct event_scratch, walk[1].text)
+			     : __builtin_offsetof(struct event_scratch, walk[0].text);
 		if (at + 1 < BL_PATH_LONGEST) /* not the root itself, which is a slash already */
 			state = path_match_on(s, base + at, BL_PATH_LONGEST - at, state);
 		state = path_match_on(s, base + BL_PATH_LONGEST, 1, state);
@@ -477,7 +488,8 @@ static __always_inline bool path_wanted(struct event_scratch *s, __u32 classes)
 
 	if (wanted & (classes << shift))
 		return true;
-	return wanted & (classes << (shift + BL_CLASS_CONTAINER_SHIFT)) && event_place() != BL_SCOPE_HOST;
+	return wanted & (classes << (shift + BL_CLASS_CONTAINER_SHIFT)) &&
+	       event_place() != BL_SCOPE_HOST;
 }
 
 /* 1 when an event with the paths seen so far is wanted, else 0. */

@@ -133,7 +133,8 @@ static __always_inline struct bl_event_sock *socket_facts_of(struct event_scratc
 }
 
 /* Reads `address` of the program; false when there is none. */
-static __always_inline bool socket_read_address(union socket_address *out, __u64 address, __u64 length)
+static __always_inline bool socket_read_address(union socket_address *out, __u64 address,
+						__u64 length)
 {
 	__builtin_memset(out, 0, sizeof(*out));
 	if (!address || length < 2)
@@ -147,8 +148,8 @@ static __always_inline bool socket_read_address(union socket_address *out, __u64
  * The address that a program named becomes the remote end (or the local one, of bind) where the socket has none, and the
  * path of a unix socket.
  */
-static __always_inline void socket_name(struct event_scratch *s, const union socket_address *name, __u32 length, bool local,
-					bool always)
+static __always_inline void socket_name(struct event_scratch *s, const union socket_address *name,
+					__u32 length, bool local, bool always)
 {
 	struct bl_event_sock *facts = socket_facts_of(s);
 	union bl_addr *addr;
@@ -160,7 +161,8 @@ static __always_inline void socket_name(struct event_scratch *s, const union soc
 		if (length <= 2)
 			return;
 		if (event_kernel_text(s, BL_STR_PATH, event_address(s, &name->local.sun_path)) == 0)
-			event_kernel_bytes(s, BL_STR_PATH, event_address(s, &name->local.sun_path), length - 2);
+			event_kernel_bytes(s, BL_STR_PATH, event_address(s, &name->local.sun_path),
+					   length - 2);
 		return;
 	}
 	if (!facts || !socket_is_inet(name->family))
@@ -177,13 +179,15 @@ static __always_inline void socket_name(struct event_scratch *s, const union soc
 }
 
 /* Has the peer changed since the last time? Remembers it. */
-static __always_inline bool socket_new_peer(struct bl_event_sock *facts, __u64 sk, __u64 ino, bool receive)
+static __always_inline bool socket_new_peer(struct bl_event_sock *facts, __u64 sk, __u64 ino,
+					    bool receive)
 {
 	struct bl_peer_key key = {.sock = sk, .ino = ino, .receive = receive};
 	struct bl_peer now = {.addr = facts->remote, .port = facts->remote_port}, *last;
 
 	last = bpf_map_lookup_elem(&bl_peer, &key);
-	if (last && last->addr.half[0] == now.addr.half[0] && last->addr.half[1] == now.addr.half[1] && last->port == now.port)
+	if (last && last->addr.half[0] == now.addr.half[0] &&
+	    last->addr.half[1] == now.addr.half[1] && last->port == now.port)
 		return false;
 	bpf_map_update_elem(&bl_peer, &key, &now, BPF_ANY);
 	return true;

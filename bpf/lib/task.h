@@ -49,8 +49,8 @@ static __always_inline struct pid *task_pid_of(struct task_struct *task, int typ
 {
 	struct signal_struct *signal = event_read(task, signal);
 
-	return type == PIDTYPE_PGID ? event_read(signal, pids[PIDTYPE_PGID]) :
-				      event_read(signal, pids[PIDTYPE_SID]);
+	return type == PIDTYPE_PGID ? event_read(signal, pids[PIDTYPE_PGID])
+				    : event_read(signal, pids[PIDTYPE_SID]);
 }
 
 /* Number of `pid` in the namespace of `level`; 0 when it is not visible there. */
@@ -88,7 +88,8 @@ static __always_inline __u64 task_caps(const kernel_cap_t *set)
 	return value;
 }
 
-static __always_inline void task_namespaces(struct bl_event_task *facts, struct task_struct *task, struct cred *cred)
+static __always_inline void task_namespaces(struct bl_event_task *facts, struct task_struct *task,
+					    struct cred *cred)
 {
 	struct nsproxy *proxy = event_read(task, nsproxy);
 	struct user_namespace *user = event_read(cred, user_ns);
@@ -106,7 +107,8 @@ static __always_inline void task_namespaces(struct bl_event_task *facts, struct 
 static __always_inline void task_numbers(struct bl_event_task *facts, struct task_struct *leader)
 {
 	struct pid *pid = event_read(leader, thread_pid);
-	struct pid *group = task_pid_of(leader, PIDTYPE_PGID), *session = task_pid_of(leader, PIDTYPE_SID);
+	struct pid *group = task_pid_of(leader, PIDTYPE_PGID),
+		   *session = task_pid_of(leader, PIDTYPE_SID);
 	struct pid_namespace *space;
 	struct upid *upid;
 	__u32 level;

@@ -15,7 +15,8 @@
 #define SIGNAL_GROUP_EXIT 0x00000004
 
 /* The strings of a new image: name asked for, binary, arguments, working directory, environment. */
-static __always_inline void exec_strings(struct event_scratch *s, struct task_struct *task, struct linux_binprm *bprm)
+static __always_inline void exec_strings(struct event_scratch *s, struct task_struct *task,
+					 struct linux_binprm *bprm)
 {
 	struct mm_struct *mm = event_read(task, mm);
 	struct file *exe = event_read(mm, exe_file);
@@ -92,8 +93,9 @@ int bl_on_exit(unsigned long long *ctx)
 	task_head(s);
 	signal = event_read(task, signal);
 	leader = event_read(task, group_leader);
-	s->head.result = event_read(signal, flags) & SIGNAL_GROUP_EXIT ? event_read(signal, group_exit_code) :
-									 event_read(leader, exit_code);
+	s->head.result = event_read(signal, flags) & SIGNAL_GROUP_EXIT
+				 ? event_read(signal, group_exit_code)
+				 : event_read(leader, exit_code);
 	event_put_process(s);
 	event_end(s);
 	return 0;

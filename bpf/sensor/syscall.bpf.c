@@ -101,7 +101,8 @@ BL_STEP int add_path(struct event_scratch *s, __u32 str, __u64 address, __u32 sl
 		return length; /* the copy is only a part */
 	/* Put the copy behind what was just read, and compare. */
 	from = s->used;
-	event_kernel_bytes(s, str, event_address(s, entered->text[slot & 1]), entered->length[slot & 1]);
+	event_kernel_bytes(s, str, event_address(s, entered->text[slot & 1]),
+			   entered->length[slot & 1]);
 	if (length == entered->length[slot & 1] &&
 	    path_same(s, __builtin_offsetof(struct event_scratch, head) + used,
 		      __builtin_offsetof(struct event_scratch, head) + from, length)) {
@@ -206,7 +207,8 @@ BL_STEP int on_open(struct event_scratch *s)
 		if (relative)
 			path_walk_base(s, 1, dirfd);
 		if (s->want & BL_WANT_PATH) {
-			if (!file && path_is_crooked(s, event_offset_of(s, BL_STR_PATH), s->head.str[BL_STR_PATH].length))
+			if (!file && path_is_crooked(s, event_offset_of(s, BL_STR_PATH),
+						     s->head.str[BL_STR_PATH].length))
 				s->found = ~0U;
 			else if (!file || asked_differs(s, relative))
 				s->found |= path_match_asked(s, BL_STR_PATH, 1);
@@ -228,7 +230,8 @@ BL_STEP int on_open(struct event_scratch *s)
 /* Texts that are no paths of the tree. */
 static __always_inline bool is_only_a_name(__u32 kind)
 {
-	return kind == BL_EVENT_memfd_create || kind == BL_EVENT_fsopen || kind == BL_EVENT_delete_module;
+	return kind == BL_EVENT_memfd_create || kind == BL_EVENT_fsopen ||
+	       kind == BL_EVENT_delete_module;
 }
 
 BL_STEP int on_path(struct event_scratch *s, __u32 shape)
@@ -275,13 +278,14 @@ BL_STEP int on_path(struct event_scratch *s, __u32 shape)
 	}
 	if (s->head.kind == BL_EVENT_chdir && s->head.result >= 0) {
 		fs = event_read(bpf_get_current_task_btf(), fs);
-		path_walk(s, 0, event_address(s, event_read(fs, pwd.mnt)), event_address(s, event_read(fs, pwd.dentry)));
+		path_walk(s, 0, event_address(s, event_read(fs, pwd.mnt)),
+			  event_address(s, event_read(fs, pwd.dentry)));
 		if (s->want & BL_WANT_PATH)
 			s->found |= path_match_walk(s, 0);
 		path_add(s, 0, BL_STR_RESOLVED);
 	}
-	if ((s->head.kind == BL_EVENT_symlink || s->head.kind == BL_EVENT_symlinkat) && s->want & BL_WANT_PATH &&
-	    !path_is_relative(s, BL_STR_PATH))
+	if ((s->head.kind == BL_EVENT_symlink || s->head.kind == BL_EVENT_symlinkat) &&
+	    s->want & BL_WANT_PATH && !path_is_relative(s, BL_STR_PATH))
 		s->found |= path_match_asked(s, BL_STR_PATH, 1);
 	return path_verdict(s, BL_CLASS_OTHER);
 }
@@ -331,7 +335,8 @@ BL_STEP int on_socket(struct event_scratch *s, __u32 shape)
 	if (s->want & BL_WANT_ENTERED && !(s->head.flags & BL_EVENT_COMPAT)) {
 		key = bpf_get_current_pid_tgid();
 		entered = bpf_map_lookup_elem(&bl_entered, &key);
-		if (entered && entered->kind == s->head.kind && entered->length[0] >= (int)sizeof(name)) {
+		if (entered && entered->kind == s->head.kind &&
+		    entered->length[0] >= (int)sizeof(name)) {
 			if (__builtin_memcmp(&name, entered->text[0], 32)) {
 				s->head.flags |= BL_EVENT_TAMPERED;
 				s->head.flags &= ~BL_EVENT_UNREAD;
@@ -344,8 +349,8 @@ BL_STEP int on_socket(struct event_scratch *s, __u32 shape)
 }
 
 /* The peer and the data of a send or receive. */
-static __always_inline void message_of(struct event_scratch *s, bool compat, __u64 *address, __u64 *length, __u64 *data,
-				       __u64 *size)
+static __always_inline void message_of(struct event_scratch *s, bool compat, __u64 *address,
+				       __u64 *length, __u64 *data, __u64 *size)
 {
 	__u64 *num = s->head.num, message[4] = {}, vector[2] = {};
 
@@ -381,7 +386,8 @@ static __always_inline void message_of(struct event_scratch *s, bool compat, __u
 	*address = message[0];
 	*length = (__u32)message[1];
 	*data = vector[0];
-	if (*size > vector[1] || s->head.kind == BL_EVENT_sendmmsg || s->head.kind == BL_EVENT_recvmmsg)
+	if (*size > vector[1] || s->head.kind == BL_EVENT_sendmmsg ||
+	    s->head.kind == BL_EVENT_recvmmsg)
 		*size = vector[1];
 }
 
@@ -412,7 +418,9 @@ BL_STEP int on_message(struct event_scratch *s, __u32 shape)
 		socket_name(s, &name, length, false, true);
 	facts = socket_facts_of(s);
 	if (facts && socket_is_inet(facts->family)) {
-		changed = socket_new_peer(facts, sk, file ? event_read(event_read(file, f_inode), i_ino) : 0, receive);
+		changed = socket_new_peer(facts, sk,
+					  file ? event_read(event_read(file, f_inode), i_ino) : 0,
+					  receive);
 		if (changed)
 			s->head.flags |= BL_EVENT_NAME_CHANGED;
 		else if (s->want & BL_WANT_NOT_TCP) {
@@ -421,7 +429,8 @@ BL_STEP int on_message(struct event_scratch *s, __u32 shape)
 		}
 	}
 	if (s->want & BL_WANT_DATA && size && data)
-		event_user_bytes(s, BL_STR_PATH2, data, size < DATA_LONGEST ? size : DATA_LONGEST, DATA_LONGEST);
+		event_user_bytes(s, BL_STR_PATH2, data, size < DATA_LONGEST ? size : DATA_LONGEST,
+				 DATA_LONGEST);
 	return 1;
 }
 
@@ -460,7 +469,8 @@ BL_STEP int on_descriptor(struct event_scratch *s, __u32 shape)
 	}
 	if (shape == BL_SHAPE_io && s->want & BL_WANT_DATA && s->head.result > 0) {
 		size = s->head.result;
-		event_user_bytes(s, BL_STR_PATH2, s->head.num[1], size < DATA_LONGEST ? size : DATA_LONGEST, DATA_LONGEST);
+		event_user_bytes(s, BL_STR_PATH2, s->head.num[1],
+				 size < DATA_LONGEST ? size : DATA_LONGEST, DATA_LONGEST);
 	}
 	return 1;
 }
@@ -539,7 +549,8 @@ static __noinline int syscall_end(const struct pt_regs *regs, long result, __u32
 	s = event_begin(kind);
 	if (!s)
 		return 0;
-	if (event_result_wanted(s->want, result) && event_place_wanted(s->want) && task_comm_wanted(s)) {
+	if (event_result_wanted(s->want, result) && event_place_wanted(s->want) &&
+	    task_comm_wanted(s)) {
 		s->head.result = result;
 		__builtin_memcpy(s->head.num, arg, sizeof(arg));
 		if (compat)
@@ -617,7 +628,8 @@ int bl_sys_enter(void *ctx)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
-	__u64 number = event_read(regs, orig_ax) & ~(__u64)X32_BIT, key = bpf_get_current_pid_tgid(), arg[6];
+	__u64 number = event_read(regs, orig_ax) & ~(__u64)X32_BIT,
+	      key = bpf_get_current_pid_tgid(), arg[6];
 	struct bl_sensor *sensor;
 	struct bl_entered *entered;
 	__u32 zero = 0, kind, index, shape;
@@ -641,16 +653,21 @@ int bl_sys_enter(void *ctx)
 	entered->length[0] = -1;
 	entered->length[1] = -1;
 	if (shape == BL_SHAPE_sock_addr) {
-		if (socket_read_address((union socket_address *)entered->text[0], arg[1], (__u32)arg[2]))
+		if (socket_read_address((union socket_address *)entered->text[0], arg[1],
+					(__u32)arg[2]))
 			entered->length[0] = sizeof(union socket_address);
 	} else {
 		text_arguments(shape, &first, &second);
 		if (first >= 0)
 			entered->length[0] =
-				bpf_probe_read_user_str(entered->text[0], BL_ENTERED_LONGEST, (void *)pick(arg, first)) - 1;
+				bpf_probe_read_user_str(entered->text[0], BL_ENTERED_LONGEST,
+							(void *)pick(arg, first)) -
+				1;
 		if (second >= 0)
 			entered->length[1] =
-				bpf_probe_read_user_str(entered->text[1], BL_ENTERED_LONGEST, (void *)pick(arg, second)) - 1;
+				bpf_probe_read_user_str(entered->text[1], BL_ENTERED_LONGEST,
+							(void *)pick(arg, second)) -
+				1;
 	}
 	bpf_map_update_elem(&bl_entered, &key, entered, BPF_ANY);
 	return 0;

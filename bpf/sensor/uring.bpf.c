@@ -51,7 +51,8 @@ static __always_inline __u32 kind_of(__u32 operation)
 	return 0;
 }
 
-static __always_inline void add_named(struct event_scratch *s, struct filename *name, int dirfd, bool second)
+static __always_inline void add_named(struct event_scratch *s, struct filename *name, int dirfd,
+				      bool second)
 {
 	__u32 str = second ? BL_STR_PATH2 : BL_STR_PATH;
 
@@ -76,8 +77,9 @@ static __always_inline int on_open(struct event_scratch *s, struct io_kiocb *req
 		s->head.num[3] = event_read(open, how.mode);
 	}
 	add_named(s, event_read(open, filename), event_read(open, dfd), false);
-	return path_verdict(s, (mode != 1 ? BL_CLASS_READ : 0) | (mode != 0 ? BL_CLASS_WRITE : 0) |
-				       (s->head.num[3] & 0111 || s->head.num[5] & 0111 ? BL_CLASS_EXEC : 0));
+	return path_verdict(
+		s, (mode != 1 ? BL_CLASS_READ : 0) | (mode != 0 ? BL_CLASS_WRITE : 0) |
+			   (s->head.num[3] & 0111 || s->head.num[5] & 0111 ? BL_CLASS_EXEC : 0));
 }
 
 static __always_inline int on_two_paths(struct event_scratch *s, struct io_kiocb *request)
@@ -99,7 +101,8 @@ static __always_inline int on_two_paths(struct event_scratch *s, struct io_kiocb
 		add_named(s, event_read(link, newpath), event_read(link, new_dfd), true);
 	} else { /* symlinkat: the first is a text */
 		s->head.num[1] = event_read(link, new_dfd);
-		event_kernel_text(s, BL_STR_PATH, event_address(s, event_read(event_read(link, oldpath), name)));
+		event_kernel_text(s, BL_STR_PATH,
+				  event_address(s, event_read(event_read(link, oldpath), name)));
 		if (s->want & BL_WANT_PATH && !path_is_relative(s, BL_STR_PATH))
 			s->found |= path_match_asked(s, BL_STR_PATH, 1);
 		add_named(s, event_read(link, newpath), event_read(link, new_dfd), true);
@@ -125,7 +128,8 @@ static __always_inline int on_one_path(struct event_scratch *s, struct io_kiocb 
 }
 
 /* The address of a connect, bind or send: copied into kernel memory before the request gets here. */
-static __always_inline __u32 read_name(struct io_kiocb *request, __u32 kind, union socket_address *name)
+static __always_inline __u32 read_name(struct io_kiocb *request, __u32 kind,
+				       union socket_address *name)
 {
 	struct io_async_msghdr *message = (struct io_async_msghdr *)event_read(request, async_data);
 	__u64 length;
@@ -138,7 +142,8 @@ static __always_inline __u32 read_name(struct io_kiocb *request, __u32 kind, uni
 	else if (kind == BL_EVENT_bind)
 		length = event_read((struct io_bind *)request, addr_len);
 	else
-		length = event_read(message, msg.msg_name) ? event_read(message, msg.msg_namelen) : 0;
+		length = event_read(message, msg.msg_name) ? event_read(message, msg.msg_namelen)
+							   : 0;
 	if (length < 2)
 		return 0;
 	if (length > sizeof(*name))
@@ -167,7 +172,9 @@ static __always_inline int on_socket(struct event_scratch *s, struct io_kiocb *r
 	s->head.num[0] = fd;
 	if (!((__u64)event_read(request, flags) & REQ_FIXED_FILE))
 		sock = socket_of(path_file_of(fd));
-	length = kind == BL_EVENT_listen || kind == BL_EVENT_accept4 ? 0 : read_name(request, kind, &name);
+	length = kind == BL_EVENT_listen || kind == BL_EVENT_accept4
+			 ? 0
+			 : read_name(request, kind, &name);
 	if (sock)
 		family = event_read(sock, __sk_common.skc_family);
 	else if (length)

@@ -2,6 +2,8 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 namespace beeline::ebpf {
 namespace {
@@ -106,6 +108,22 @@ Result<std::vector<std::uint64_t>> per_cpu_sums(int map) {
             sums[index] += value;
     }
     return sums;
+}
+
+Result<MapMemory> MapMemory::of(int map) {
+    const MapInfo info = TRY(map_info(map));
+    const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+    const std::size_t values = (info.value_size + 7ULL) / 8 * 8 * info.max_entries;
+    const std::size_t size = (values + page - 1) / page * page;
+    void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, map, 0);
+    if (memory == MAP_FAILED) return fail_errno(errno, "cannot map the memory of map " + info.name);
+    MapMemory out;
+    out.bytes_ = {static_cast<std::byte*>(memory), size};
+    return out;
+}
+
+MapMemory::~MapMemory() {
+    if (!bytes_.empty()) munmap(bytes_.data(), bytes_.size());
 }
 
 } // namespace beeline::ebpf

@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/fd.h"
@@ -35,6 +36,24 @@ Result<>
 map_for_each(int map, const MapInfo& info,
              const std::function<bool(const std::byte* key, const std::byte* value)>& callback);
 unsigned possible_cpus();
+
+// The values of an array map that was made for it (BPF_F_MMAPABLE, as data sections are), as memory shared with the kernel.
+class MapMemory {
+public:
+    static Result<MapMemory> of(int map);
+    MapMemory() = default;
+    MapMemory(MapMemory&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+    MapMemory& operator=(MapMemory&& other) noexcept {
+        std::swap(bytes_, other.bytes_);
+        return *this;
+    }
+    ~MapMemory();
+
+    [[nodiscard]] std::span<std::byte> bytes() const { return bytes_; }
+
+private:
+    std::span<std::byte> bytes_;
+};
 
 template <typename K, typename V>
 class Map {

@@ -57,8 +57,7 @@ MergedRing::Source::State MergedRing::Source::peek() {
             known_ = __atomic_load_n(producer_, __ATOMIC_ACQUIRE);
             if (position_ == known_) return State::empty;
         }
-        const auto* header =
-            reinterpret_cast<const std::uint32_t*>(data_ + (position_ & mask_));
+        const auto* header = reinterpret_cast<const std::uint32_t*>(data_ + (position_ & mask_));
         const std::uint32_t length = __atomic_load_n(header, __ATOMIC_ACQUIRE);
         if ((length & BPF_RINGBUF_BUSY_BIT) != 0) return State::busy;
         const std::size_t size = length & ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT);

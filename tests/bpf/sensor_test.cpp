@@ -69,8 +69,8 @@ protected:
         ASSERT_TRUE(mount) << mount.error().message;
         cgroup_ = *mount + "/beeline-sensor-test-" + std::to_string(getpid());
         ASSERT_EQ(mkdir(cgroup_.c_str(), 0755), 0) << std::strerror(errno);
-        folder_ = std::filesystem::temp_directory_path() /
-                  ("beeline-sensor-" + std::to_string(getpid()));
+        folder_ =
+            std::filesystem::temp_directory_path() / ("beeline-sensor-" + std::to_string(getpid()));
         std::filesystem::create_directories(folder_);
         auto sensor = Sensor::load({.scope_cgroup = cgroup_});
         ASSERT_TRUE(sensor) << sensor.error().message;
@@ -83,11 +83,23 @@ protected:
 
     void TearDown() override {
         ring_.reset();
-        sensor_.reset();
         if (!cgroup_.empty()) {
             for (int i = 0; i < 100 && rmdir(cgroup_.c_str()) != 0; ++i)
                 usleep(10000);
         }
+        if (HasFailure() && sensor_) {
+            for (const auto& name : sensor_->attached())
+                std::fprintf(stderr, "attached: %s\n", name.c_str());
+            const auto stats = sensor_->stats();
+            for (const auto& stat : *stats)
+                if (stat.value != 0)
+                    std::fprintf(stderr, "%s: %llu\n", std::string(stat.name).c_str(),
+                                 static_cast<unsigned long long>(stat.value));
+            for (const Seen& seen : seen_)
+                std::fprintf(stderr, "kind %u result %lld flags %x\n", seen.head.kind,
+                             static_cast<long long>(seen.head.result), seen.head.flags);
+        }
+        sensor_.reset();
         std::error_code error;
         if (!folder_.empty()) std::filesystem::remove_all(folder_, error);
     }
@@ -175,7 +187,7 @@ TEST_F(SensorTest, ExecIsWholeInItsRecord) {
     EXPECT_EQ(task.uid, 0U);
     EXPECT_STREQ(task.comm, "script");
     EXPECT_EQ(task.start_ns, exec.head.start_ns);
-    struct stat sh {};
+    struct stat sh{};
     ASSERT_EQ(stat("/bin/sh", &sh), 0);
     EXPECT_EQ(task.exe.ino, sh.st_ino);
     EXPECT_EQ(task.exe.mode, sh.st_mode);
@@ -196,7 +208,7 @@ TEST_F(SensorTest, OpenHasTheFileThatWasReached) {
     EXPECT_FALSE(open.has[BL_STR_BASE]);
     EXPECT_GE(open.head.result, 0);
     const auto file = open.as<bl_event_file>();
-    struct stat real {};
+    struct stat real{};
     ASSERT_EQ(stat(path("real").c_str(), &real), 0);
     EXPECT_EQ(file.ino, real.st_ino);
     EXPECT_EQ(file.mode, real.st_mode);

@@ -29,26 +29,37 @@ struct OtherNumber {
     std::uint16_t kind;
 };
 inline constexpr OtherNumber kOther32[] = {
-    {16, BL_EVENT_lchown},     {22, BL_EVENT_umount2},    {23, BL_EVENT_setuid},
-    {46, BL_EVENT_setgid},     {70, BL_EVENT_setreuid},   {71, BL_EVENT_setregid},
-    {92, BL_EVENT_truncate},   {93, BL_EVENT_ftruncate},  {95, BL_EVENT_fchown},
-    {138, BL_EVENT_setfsuid},  {139, BL_EVENT_setfsgid},  {164, BL_EVENT_setresuid},
-    {170, BL_EVENT_setresgid}, {182, BL_EVENT_chown},     {187, BL_EVENT_sendfile},
+    {16, BL_EVENT_lchown},     {22, BL_EVENT_umount2},   {23, BL_EVENT_setuid},
+    {46, BL_EVENT_setgid},     {70, BL_EVENT_setreuid},  {71, BL_EVENT_setregid},
+    {92, BL_EVENT_truncate},   {93, BL_EVENT_ftruncate}, {95, BL_EVENT_fchown},
+    {138, BL_EVENT_setfsuid},  {139, BL_EVENT_setfsgid}, {164, BL_EVENT_setresuid},
+    {170, BL_EVENT_setresgid}, {182, BL_EVENT_chown},    {187, BL_EVENT_sendfile},
     {221, BL_EVENT_fcntl},     {417, BL_EVENT_recvmmsg},
 };
 inline constexpr OtherNumber kOtherX32[] = {
-    {515, BL_EVENT_readv},    {516, BL_EVENT_writev},          {517, BL_EVENT_recvfrom},
-    {518, BL_EVENT_sendmsg},  {519, BL_EVENT_recvmsg},         {520, BL_EVENT_execve},
-    {521, BL_EVENT_ptrace},   {534, BL_EVENT_preadv},          {535, BL_EVENT_pwritev},
-    {537, BL_EVENT_recvmmsg}, {538, BL_EVENT_sendmmsg},        {539, BL_EVENT_process_vm_readv},
-    {540, BL_EVENT_process_vm_writev}, {545, BL_EVENT_execveat},
+    {515, BL_EVENT_readv},
+    {516, BL_EVENT_writev},
+    {517, BL_EVENT_recvfrom},
+    {518, BL_EVENT_sendmsg},
+    {519, BL_EVENT_recvmsg},
+    {520, BL_EVENT_execve},
+    {521, BL_EVENT_ptrace},
+    {534, BL_EVENT_preadv},
+    {535, BL_EVENT_pwritev},
+    {537, BL_EVENT_recvmmsg},
+    {538, BL_EVENT_sendmmsg},
+    {539, BL_EVENT_process_vm_readv},
+    {540, BL_EVENT_process_vm_writev},
+    {545, BL_EVENT_execveat},
 };
 // i386 socketcall: the call inside by its number.
 inline constexpr OtherNumber kSocketcalls[] = {
-    {1, BL_EVENT_socket},   {2, BL_EVENT_bind},     {3, BL_EVENT_connect},    {4, BL_EVENT_listen},
-    {5, BL_EVENT_accept},   {8, BL_EVENT_socketpair}, {9, BL_EVENT_sendto},   {10, BL_EVENT_recvfrom},
-    {11, BL_EVENT_sendto},  {12, BL_EVENT_recvfrom}, {13, BL_EVENT_shutdown}, {16, BL_EVENT_sendmsg},
-    {17, BL_EVENT_recvmsg}, {18, BL_EVENT_accept4}, {19, BL_EVENT_recvmmsg},  {20, BL_EVENT_sendmmsg},
+    {1, BL_EVENT_socket},    {2, BL_EVENT_bind},      {3, BL_EVENT_connect},
+    {4, BL_EVENT_listen},    {5, BL_EVENT_accept},    {8, BL_EVENT_socketpair},
+    {9, BL_EVENT_sendto},    {10, BL_EVENT_recvfrom}, {11, BL_EVENT_sendto},
+    {12, BL_EVENT_recvfrom}, {13, BL_EVENT_shutdown}, {16, BL_EVENT_sendmsg},
+    {17, BL_EVENT_recvmsg},  {18, BL_EVENT_accept4},  {19, BL_EVENT_recvmmsg},
+    {20, BL_EVENT_sendmmsg},
 };
 
 // Kinds whose text is copied before the call: only the text says what was touched.

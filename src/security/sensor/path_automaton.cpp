@@ -86,9 +86,10 @@ PathAutomaton PathAutomaton::build(const std::vector<Capture::PathText>& wanted,
 
     const std::size_t most_states = std::max<std::size_t>(most_cells / columns, 2);
     while (states_at_most(texts) > most_states && !texts.empty()) {
-        const auto longest = std::max_element(
-            texts.begin(), texts.end(),
-            [](const auto& a, const auto& b) { return a.text.size() < b.text.size(); });
+        const auto longest =
+            std::max_element(texts.begin(), texts.end(), [](const auto& a, const auto& b) {
+                return a.text.size() < b.text.size();
+            });
         ++out.cut_;
         if (longest->text.size() > 1) {
             shorten(*longest, longest->text.size() / 2);

@@ -26,7 +26,9 @@ public:
     [[nodiscard]] std::uint32_t always() const { return always_; }
     // How many texts lost a part.
     [[nodiscard]] std::size_t cut() const { return cut_; }
-    [[nodiscard]] std::size_t states() const { return columns_ == 0 ? 0 : cells_.size() / columns_; }
+    [[nodiscard]] std::size_t states() const {
+        return columns_ == 0 ? 0 : cells_.size() / columns_;
+    }
     [[nodiscard]] std::size_t symbols() const { return columns_; }
 
     // Fills a table that no program reads at the moment.

@@ -15,7 +15,7 @@ std::uint32_t plain_search(const Texts& texts, std::string_view path) {
         const bool hit = text.at_start && text.at_end ? path == text.text
                          : text.at_start              ? path.starts_with(text.text)
                          : text.at_end                ? path.ends_with(text.text)
-                                                      : path.find(text.text) != std::string_view::npos;
+                                       : path.find(text.text) != std::string_view::npos;
         if (hit) found |= text.classes;
     }
     return found;
@@ -71,7 +71,8 @@ TEST(PathAutomaton, AgreesWithPlainSearch) {
     for (int round = 0; round < 300; ++round) {
         Texts texts(random() % 30);
         for (auto& text : texts) {
-            text = {random_text(random, 6), random() % 3 == 0, random() % 3 == 0, 1U << random() % 16};
+            text = {random_text(random, 6), random() % 3 == 0, random() % 3 == 0,
+                    1U << random() % 16};
         }
         const auto a = PathAutomaton::build(texts);
         for (int i = 0; i < 100; ++i) {
@@ -86,7 +87,8 @@ TEST(PathAutomaton, TooLittleRoomFindsMoreNeverLess) {
     for (int round = 0; round < 200; ++round) {
         Texts texts(1 + random() % 20);
         for (auto& text : texts) {
-            text = {random_text(random, 9), random() % 3 == 0, random() % 3 == 0, 1U << random() % 16};
+            text = {random_text(random, 9), random() % 3 == 0, random() % 3 == 0,
+                    1U << random() % 16};
         }
         const std::size_t cells = 20 + random() % 400;
         const auto a = PathAutomaton::build(texts, cells, 6 + random() % 3);

@@ -1,7 +1,6 @@
 #include "security/sensor/sensor.h"
 
 #include <linux/membarrier.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -57,8 +56,9 @@ Result<bl_sensor_config> config_of(const std::string& cgroup) {
     bl_sensor_config config{};
     if (cgroup.empty()) return config;
     const std::string mount = TRY(ebpf::cgroup2_mount());
-    struct stat status {};
-    if (stat(cgroup.c_str(), &status) != 0) return fail_errno(errno, "cannot find cgroup " + cgroup);
+    struct stat status{};
+    if (stat(cgroup.c_str(), &status) != 0)
+        return fail_errno(errno, "cannot find cgroup " + cgroup);
     if (!cgroup.starts_with(mount))
         return fail(Code::invalid, "{} is not below {}: give a folder of cgroup2", cgroup, mount);
     config.scope_cgroup = status.st_ino;
@@ -84,7 +84,7 @@ struct Sensor::State {
     ebpf::Object process;
     ebpf::Object syscall;
     std::unique_ptr<ebpf::Object> uring; // null where the kernel cannot
-    bl_path_table* tables = nullptr;     // two
+    ebpf::MapMemory path_memory, syscall_memory;
     bl_syscall_table* numbers = nullptr;
     int procs_ring = -1, events_ring = -1, want = -1, comm = -1, scope = -1, sensor = -1, stat = -1;
     std::uint32_t generation = 0;
@@ -94,18 +94,10 @@ struct Sensor::State {
 
     State(ebpf::Object process, ebpf::Object syscall)
         : process(std::move(process)), syscall(std::move(syscall)) {}
-    ~State() {
-        links.clear();
-        if (tables != nullptr) munmap(tables, 2 * table_bytes());
-    }
-    State(const State&) = delete;
-    State& operator=(const State&) = delete;
 
-    // Entries of an array are 8-byte aligned.
-    static std::size_t table_bytes() { return (sizeof(bl_path_table) + 7) / 8 * 8; }
     [[nodiscard]] bl_path_table& table(std::uint32_t half) const {
-        return *reinterpret_cast<bl_path_table*>(reinterpret_cast<std::byte*>(tables) +
-                                                 half * table_bytes());
+        static_assert(sizeof(bl_path_table) % 8 == 0, "entries of an array are 8-byte aligned");
+        return reinterpret_cast<bl_path_table*>(path_memory.bytes().data())[half];
     }
 
     Result<> find_maps();
@@ -126,15 +118,11 @@ Result<> Sensor::State::find_maps() {
     scope = TRY(process.map("bl_scope"));
     sensor = TRY(process.map("bl_sensor"));
     stat = TRY(process.map("bl_sensor_stat"));
-    const int path = TRY(process.map("bl_path"));
-    void* memory =
-        mmap(nullptr, 2 * table_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, path, 0);
-    if (memory == MAP_FAILED) return fail_errno(errno, "cannot map bl_path");
-    tables = static_cast<bl_path_table*>(memory);
-    const auto bss = TRY(syscall.section(".bss"));
-    if (bss.size() < sizeof(bl_syscall_table))
-        return fail(Code::internal, "the syscall sensor's data has {} bytes", bss.size());
-    numbers = reinterpret_cast<bl_syscall_table*>(bss.data());
+    path_memory = TRY(ebpf::MapMemory::of(TRY(process.map("bl_path"))));
+    syscall_memory = TRY(ebpf::MapMemory::of(TRY(syscall.map(".bss"))));
+    if (syscall_memory.bytes().size() < sizeof(bl_syscall_table))
+        return fail(Code::internal, "the syscall sensor has no table of numbers");
+    numbers = reinterpret_cast<bl_syscall_table*>(syscall_memory.bytes().data());
     return {};
 }
 
@@ -235,8 +223,8 @@ Result<> Sensor::State::attach_one(const std::string& name, bool wanted, const e
     }
     if (links.contains(name)) return {};
     const int fd = TRY(object.program(program));
-    Fd link = TRY(tracepoint.empty() ? ebpf::attach_tp_btf(fd)
-                                     : ebpf::attach_tracepoint(fd, tracepoint));
+    Fd link =
+        TRY(tracepoint.empty() ? ebpf::attach_tp_btf(fd) : ebpf::attach_tracepoint(fd, tracepoint));
     links.emplace(name, std::move(link));
     return {};
 }
