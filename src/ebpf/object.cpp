@@ -157,16 +157,6 @@ Result<int> Object::map(std::string_view name) const {
     return bpf_map__fd(map);
 }
 
-Result<std::span<std::byte>> Object::section(std::string_view name) const {
-    const std::string copy(name);
-    bpf_map* map = bpf_object__find_map_by_name(object_, copy.c_str());
-    std::size_t size = 0;
-    void* value = map == nullptr ? nullptr : bpf_map__initial_value(map, &size);
-    if (value == nullptr)
-        return fail(Code::internal, "no section {} in object {}", name, bpf_object__name(object_));
-    return std::span(static_cast<std::byte*>(value), size);
-}
-
 Result<> run_program(int program, std::span<std::byte> context) {
     bpf_test_run_opts options{};
     options.sz = sizeof options;

@@ -50,8 +50,6 @@ public:
     // After load. The descriptors stay the object's.
     [[nodiscard]] Result<int> program(std::string_view name) const;
     [[nodiscard]] Result<int> map(std::string_view name) const;
-    // The memory of a writable data section (".bss"), shared with the kernel.
-    [[nodiscard]] Result<std::span<std::byte>> section(std::string_view name) const;
 
 private:
     explicit Object(bpf_object* object) : object_(object) {}
