@@ -65,6 +65,10 @@ private:
         while (end < text_.size() && end - offset < 60 && is_bare(text_[end]))
             ++end;
         if (end == offset) ++end;
+        // Not within a character.
+        while (end > offset + 1 && end < text_.size() &&
+               (static_cast<unsigned char>(text_[end]) & 0xc0U) == 0x80)
+            --end;
         std::string out = "'";
         for (const char c : text_.substr(offset, end - offset))
             out += c >= 0 && c < ' ' ? '?' : c;
@@ -118,7 +122,8 @@ private:
         while (node) {
             skip_blanks();
             if (!take_text(word)) break;
-            if (!at_blank() && !at('(')) return expected(fmt::format("a blank after '{}'", word));
+            if (!at_blank() && !at('(') && !at_end())
+                return expected(fmt::format("a blank after '{}'", word));
             NodePtr next = operand_of(kind);
             if (!next) return nullptr;
             if (!grouped) {

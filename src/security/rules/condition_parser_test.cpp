@@ -100,7 +100,7 @@ TEST(ConditionParser, TakesTheWholeGrammar) {
 TEST(ConditionParser, SaysWhatIsWrongAndWhere) {
     static constexpr Row kRows[] = {
         {"", "1:1: expected a check, a macro or '(', found the end of the condition"},
-        {"a.b=1 and", "1:10: expected a blank after 'and', found the end of the condition"},
+        {"a.b=1 and", "1:10: expected a check, a macro or '(', found the end of the condition"},
         {"a.b=1 and ", "1:11: expected a check, a macro or '(', found the end of the condition"},
         {"a.b=1 andm", "1:10: expected a blank after 'and', found 'm'"},
         {"a.b=1 or\n and c.d=2", "2:2: expected a check, a macro or '(', found 'and'"},

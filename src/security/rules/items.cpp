@@ -229,7 +229,10 @@ private:
                                     kind_name(value.kind)));
             return std::nullopt;
         }
+        const Trail outer = trail_;
+        trail_.push_back({"", "", &file_, value.position});
         PluginVersion plugin{scalar(value, "name", true), scalar(value, "version", true)};
+        trail_ = outer;
         if (main) {
             warn_keys(value, std::array<std::string_view, 3>{"name", "version", "alternatives"});
         } else {
@@ -381,11 +384,14 @@ private:
         item.overrides = overrides(value, append, kRuleAppendable, kRuleReplaceable);
         const bool body = find(value, "condition") || find(value, "output") ||
                           find(value, "desc") || find(value, "priority");
-        if (!item.overrides.empty()) {
+        const Found override_key = find(value, "override", false);
+        const bool overrides_any = override_key && (override_key.value->kind != Kind::map ||
+                                                    !override_key.value->children.empty());
+        if (overrides_any) {
             item.kind = RuleItem::Kind::override;
         } else if (append) {
             item.kind = RuleItem::Kind::append;
-        } else if (!body && find(value, "enabled") && !find(value, "override")) {
+        } else if (!body && find(value, "enabled")) {
             item.kind = RuleItem::Kind::toggle;
             report_.warning(
                 "LOAD_DEPRECATED_ITEM",

@@ -19,11 +19,11 @@ namespace {
 
 constexpr std::size_t kMostEventKinds = 100;
 // All rules together: each node and value takes about 100 bytes.
-constexpr std::size_t kMostSize = 4'000'000;
+constexpr std::size_t kMostSize = 5'000'000;
 
-constexpr std::array<std::string_view, 7> kDeprecatedFields = {
-    "evt.dir",           "evt.latency",      "evt.latency.s",   "evt.latency.ns",
-    "evt.latency.human", "evt.wait_latency", "evt.wait_latency"};
+constexpr std::array<std::string_view, 6> kDeprecatedFields = {
+    "evt.dir",        "evt.latency",       "evt.latency.s",
+    "evt.latency.ns", "evt.latency.human", "evt.wait_latency"};
 
 bool is_deprecated(std::string_view field) {
     return std::find(kDeprecatedFields.begin(), kDeprecatedFields.end(), field) !=
@@ -57,18 +57,25 @@ public:
     }
 
     // Lists and macros that nothing names.
-    void warn_unused() {
+    void warn_unused(std::vector<FileResult>& files) {
+        const auto warn = [&](std::string_view code, const Definition& definition,
+                              std::string message) {
+            for (FileResult& file : files) {
+                if (file.name == definition.spot.file->name)
+                    return Report(file).warning(code, {definition.spot}, std::move(message));
+            }
+        };
         for (std::size_t i = 0; i < all_.macros.all.size(); ++i) {
             if (macros_.used(i)) continue;
             const MacroDefinition& macro = all_.macros.all[i];
-            report_.warning("LOAD_UNUSED_MACRO", {macro.spot},
-                            fmt::format("the macro '{}' is not used", shown(macro.name->text)));
+            warn("LOAD_UNUSED_MACRO", macro,
+                 fmt::format("the macro '{}' is not used", shown(macro.name->text)));
         }
         for (std::size_t i = 0; i < all_.lists.all.size(); ++i) {
             if (lists_.used(static_cast<std::uint32_t>(i))) continue;
             const ListDefinition& list = all_.lists.all[i];
-            report_.warning("LOAD_UNUSED_LIST", {list.spot},
-                            fmt::format("the list '{}' is not used", shown(list.name->text)));
+            warn("LOAD_UNUSED_LIST", list,
+                 fmt::format("the list '{}' is not used", shown(list.name->text)));
         }
     }
 
@@ -89,6 +96,7 @@ private:
     }
 
     Condition parse(const MappedText& text, const Trail& trail, bool silent = false) {
+        if (size_ > kMostSize) return {};
         bool too_big = false;
         Condition condition{lists_.expand(text, too_big), nullptr};
         if (too_big) {
@@ -105,9 +113,31 @@ private:
         return condition;
     }
 
+    static std::size_t size_of(const Node& node) {
+        std::size_t size = 1 + node.values.size();
+        for (const NodePtr& child : node.children)
+            size += size_of(*child);
+        return size;
+    }
+    // Counts what conditions take; false beyond the bound, which is an error once.
+    bool grow(std::size_t size, const Trail& trail) {
+        const bool full = size_ > kMostSize;
+        size_ += size;
+        if (size_ <= kMostSize) return true;
+        if (!full)
+            report_.error("LOAD_ERR_COMPILE_CONDITION", trail,
+                          fmt::format("all conditions together grow to more than {} parts once "
+                                      "lists and macros are expanded",
+                                      kMostSize));
+        return false;
+    }
+
     void parse_macros() {
         for (MacroDefinition& macro : all_.macros.all) {
-            macro_conditions_.push_back(parse(macro.condition, {macro.spot}));
+            Condition& condition =
+                macro_conditions_.emplace_back(parse(macro.condition, {macro.spot}));
+            if (condition.node && !grow(size_of(*condition.node), {macro.spot}))
+                condition.node = nullptr;
             macros_.add({macro.name->text, macro_conditions_.back().node.get(), macro.index,
                          macro.last_index});
         }
@@ -132,15 +162,7 @@ private:
                               std::move(message));
             });
         if (!size.good || rule.unknown_source) return;
-        size_ += size.size;
-        if (size_ > kMostSize) {
-            if (size_ - size.size <= kMostSize)
-                report_.error("LOAD_ERR_COMPILE_CONDITION", trail,
-                              fmt::format("the rules grow to more than {} parts once lists and "
-                                          "macros are expanded",
-                                          kMostSize));
-            return;
-        }
+        if (!grow(size.size, trail)) return;
         const bool warn = !std::exchange(rule.warned, true);
         if (auto failure = check(*condition.node, condition, rule.source, trail, warn)) {
             fail(rule, "LOAD_ERR_COMPILE_CONDITION", *failure, warn);
@@ -358,7 +380,7 @@ LoadResult load(const std::vector<File>& files, const Catalog& catalog) {
         compiler.run();
         if (report.failed()) return result;
         if (&file == &files.back()) {
-            compiler.warn_unused();
+            compiler.warn_unused(result.files);
             result.set.rules = compiler.take_rules();
         }
     }

@@ -1,7 +1,6 @@
 #include "security/rules/macro_expansion.h"
 
 #include <algorithm>
-#include <limits>
 
 #include <fmt/format.h>
 
@@ -9,7 +8,7 @@ namespace beeline::security::rules {
 
 // One condition while it is measured.
 struct MacroTable::Walk {
-    std::uint32_t sees_below = std::numeric_limits<std::uint32_t>::max();
+    const Macro* own = nullptr; // null: of a rule
     const Complain& complain;
     const ComplainOf& complain_of; // of macros that are resolved on the way
 };
@@ -36,7 +35,7 @@ MacroTable::Size MacroTable::resolve(std::size_t number, const ComplainOf& compl
         const Complain own = [&](const Node& node, std::string message) {
             complain(number, node, std::move(message));
         };
-        Walk walk{entry.macro.last_index, own, complain};
+        Walk walk{&entry.macro, own, complain};
         entry.size = visit(*entry.macro.condition, walk, depth);
         if (entry.size.good && entry.size.size > kMostSize) {
             own(*entry.macro.condition,
@@ -50,7 +49,7 @@ MacroTable::Size MacroTable::resolve(std::size_t number, const ComplainOf& compl
 
 MacroTable::Size MacroTable::measure(const Node& node, const Complain& complain) {
     const ComplainOf none = [](std::size_t, const Node&, std::string) {};
-    Walk walk{std::numeric_limits<std::uint32_t>::max(), complain, none};
+    Walk walk{nullptr, complain, none};
     Size size = visit(node, walk, 0);
     if (size.good && size.size > kMostSize) {
         complain(node,
@@ -79,15 +78,18 @@ MacroTable::Size MacroTable::visit(const Node& node, Walk& walk, std::size_t dep
 
 MacroTable::Size MacroTable::visit_macro(const Node& node, Walk& walk, std::size_t depth) {
     const auto found = names_.find(node.macro);
-    if (found == names_.end() || macros_[found->second].macro.index >= walk.sees_below) {
-        walk.complain(
-            node, found == names_.end()
-                      ? fmt::format("the macro '{}' is not defined", node.macro)
-                      : fmt::format("the macro '{}' is defined only after this one", node.macro));
+    if (found == names_.end()) {
+        walk.complain(node, fmt::format("the macro '{}' is not defined", node.macro));
         return {false, 1, 1};
     }
     Entry& entry = macros_[found->second];
     entry.used = true;
+    if (walk.own != nullptr && walk.own != &entry.macro &&
+        entry.macro.index >= walk.own->last_index) {
+        walk.complain(node,
+                      fmt::format("the macro '{}' is defined only after this one", node.macro));
+        return {false, 1, 1};
+    }
     if (entry.state == Entry::State::working) {
         walk.complain(node,
                       fmt::format("the macro '{}' refers to itself (reference loop)", node.macro));

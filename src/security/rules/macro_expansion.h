@@ -34,7 +34,7 @@ public:
     // Names must differ. Returns its number.
     std::size_t add(const Macro& macro);
 
-    // Resolves one macro, and first those in it. Each is reported once, to the `complain` it is asked for with.
+    // Resolves all, each after those in it.
     using ComplainOf =
         std::function<void(std::size_t macro, const Node& node, std::string message)>;
     void resolve_all(const ComplainOf& complain);

@@ -38,10 +38,16 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 22> kCodes =
     {"LOAD_COMPILE_CONDITION", "a condition may not mean what it says"},
 }};
 
+// Control characters and bytes that are no text become '?'.
 std::string printable(std::string_view text) {
     std::string out;
-    for (const char c : text)
-        out += (c >= 0 && c < ' ') || c == 0x7f ? (c == '\t' ? '\t' : '?') : c;
+    for (std::size_t i = 0; i < text.size();) {
+        const std::size_t size = utf8_size(text, i);
+        const char c = text[i];
+        const bool bad = size == 0 || (c >= 0 && c < ' ' && c != '\t') || c == 0x7f;
+        out += bad ? "?" : text.substr(i, size);
+        i += bad ? 1 : size;
+    }
     return out;
 }
 
@@ -51,7 +57,7 @@ bool starts_character(char c) { return (static_cast<unsigned char>(c) & 0xc0U) !
 std::string snippet_of(const SourceFile& file, const Position& position) {
     constexpr std::size_t kBefore = 100;
     constexpr std::size_t kAfter = 80;
-    if (position.line == 0 || position.line > file.lines.size()) return "";
+    if (file.text.empty() || position.line == 0 || position.line > file.lines.size()) return "";
     const std::size_t begin = file.lines[position.line - 1];
     std::size_t end = std::min(file.text.find('\n', begin), file.text.size());
     if (end > begin && file.text[end - 1] == '\r') --end;
@@ -80,7 +86,6 @@ Problem problem_of(std::string_view code, const Trail& trail, std::string messag
     problem.code = code;
     problem.message = std::move(message);
     for (const Spot& spot : trail) {
-        // A spot without a type only says more exactly where in the one before.
         problem.locations.push_back({spot.type, spot.name, spot.position, spot.file->name});
     }
     problem.file = trail.back().file->name;
@@ -119,8 +124,9 @@ std::string block(std::string_view kind, const Problem& problem) {
     }
     for (const Location& location : problem.locations) {
         if (location.item_name.empty()) continue;
-        out += fmt::format("  in {} '{}' ({}:{}:{})\n", location.item_type, location.item_name,
-                           location.file, location.position.line, location.position.column);
+        out +=
+            fmt::format("  in {} '{}' ({}:{}:{})\n", location.item_type, shown(location.item_name),
+                        location.file, location.position.line, location.position.column);
     }
     return out;
 }

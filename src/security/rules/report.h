@@ -11,14 +11,14 @@
 
 namespace beeline::security::rules {
 
-// What was looked at, outermost first.
+// What was looked at. Without a type it only says more exactly where in the one before.
 struct Spot {
     std::string type; // see Location
     std::string name;
     const SourceFile* file = nullptr;
     Position position;
 };
-using Trail = std::vector<Spot>;
+using Trail = std::vector<Spot>; // outermost first
 
 Trail operator+(Trail trail, Spot spot);
 

@@ -101,6 +101,25 @@ private:
 
 } // namespace
 
+std::size_t utf8_size(std::string_view text, std::size_t offset) {
+    const auto byte = [&](std::size_t i) {
+        return offset + i < text.size() ? static_cast<unsigned char>(text[offset + i]) : 0U;
+    };
+    const auto follows = [&](std::size_t i) { return (byte(i) & 0xc0U) == 0x80; };
+    const unsigned first = byte(0);
+    const unsigned second = byte(1);
+    if (first < 0x80) return offset < text.size() ? 1 : 0;
+    if (first >= 0xc2 && first < 0xe0 && follows(1)) return 2;
+    // No longer forms than needed, no surrogates, nothing above U+10FFFF.
+    if ((first & 0xf0U) == 0xe0 && follows(1) && follows(2) && (first != 0xe0 || second >= 0xa0) &&
+        (first != 0xed || second < 0xa0))
+        return 3;
+    if (first >= 0xf0 && first < 0xf5 && follows(1) && follows(2) && follows(3) &&
+        (first != 0xf0 || second >= 0x90) && (first != 0xf4 || second < 0x90))
+        return 4;
+    return 0;
+}
+
 SourceFile::SourceFile(std::string file_name, std::string file_text)
     : name(std::move(file_name)), text(std::move(file_text)) {
     lines.push_back(0);

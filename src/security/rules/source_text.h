@@ -10,6 +10,9 @@
 
 namespace beeline::security::rules {
 
+// Bytes of the UTF-8 character at `offset`, 0 if there is none.
+std::size_t utf8_size(std::string_view text, std::size_t offset);
+
 struct SourceFile {
     std::string name;
     std::string text;

@@ -122,28 +122,11 @@ private:
 
 // Offset of the first byte that is no text, npos if there is none.
 std::size_t bad_byte(std::string_view text) {
-    const auto byte = [&](std::size_t i) {
-        return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
-    };
-    const auto follows = [&](std::size_t i) { return (byte(i) & 0xc0U) == 0x80; };
     for (std::size_t i = 0; i < text.size();) {
-        const unsigned first = byte(i);
-        const unsigned second = byte(i + 1);
-        if (first < 0x80) {
-            if (first < ' ' && first != '\t' && first != '\n' && first != '\r') return i;
-            i += 1;
-        } else if (first >= 0xc2 && first < 0xe0 && follows(i + 1)) {
-            i += 2;
-        } else if ((first & 0xf0U) == 0xe0 && follows(i + 1) && follows(i + 2) &&
-                   (first != 0xe0 || second >= 0xa0) && (first != 0xed || second < 0xa0)) {
-            i += 3;
-        } else if (first >= 0xf0 && first < 0xf5 && follows(i + 1) && follows(i + 2) &&
-                   follows(i + 3) && (first != 0xf0 || second >= 0x90) &&
-                   (first != 0xf4 || second < 0x90)) {
-            i += 4;
-        } else {
-            return i;
-        }
+        const char c = text[i];
+        const std::size_t size = utf8_size(text, i);
+        if (size == 0 || (c >= 0 && c < ' ' && c != '\t' && c != '\n' && c != '\r')) return i;
+        i += size;
     }
     return std::string_view::npos;
 }
@@ -190,7 +173,7 @@ Tree parse(const SourceFile& file, const Limits& limits) {
         return tree;
     }
     if (const std::size_t bad = bad_byte(file.text); bad != std::string_view::npos) {
-        tree.problem = fmt::format("expected UTF-8 text, found the byte 0x{:02x}",
+        tree.problem = fmt::format("expected text in UTF-8, found the byte 0x{:02x}",
                                    static_cast<unsigned char>(file.text[bad]));
         tree.position = file.position(bad);
         return tree;
