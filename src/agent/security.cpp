@@ -242,13 +242,8 @@ Result<> Security::open() {
     };
     source.capture = [this](const security::Capture& capture) { return sensor_->set(capture); };
     source.lost = [this] { return lost(); };
-    source.snapshot = [this](const security::RecordHandler& handler) -> Result<> {
-        security::SnapshotOptions options;
-        options.cgroup_mount = environment_.cgroup_mount;
-        options.scope = scope_path_;
-        options.environment = true;
-        TRY(security::snapshot(options, handler));
-        return {};
+    source.snapshot = [this](bool environment, const security::RecordHandler& handler) {
+        return snapshot(environment, handler);
     };
     if (environment_.flows != nullptr) {
         observe::FlowFilter filter;
@@ -453,17 +448,27 @@ std::unique_ptr<api::LineStream> Security::events(const api::EventQuery& query) 
 Result<std::unique_ptr<api::LineStream>> Security::record(bool all) {
     auto tap = TRY(guard_->record(all ? security::everything() : security::Capture{}));
     std::vector<std::string> first{security::recording_header()};
-    security::SnapshotOptions options;
-    options.cgroup_mount = environment_.cgroup_mount;
-    options.scope = scope_path_;
-    options.environment = true;
-    TRY(security::snapshot(options, [&](std::span<const std::byte> record) {
+    TRY(snapshot(true, [&](std::span<const std::byte> record) {
         first.push_back(
             security::frame(security::FrameType::event,
                             {reinterpret_cast<const char*>(record.data()), record.size()}));
     }));
     return std::make_unique<RecordingBytes>(std::move(tap), std::move(first),
                                             [this] { return recording_context(); });
+}
+
+Result<> Security::snapshot(bool environment, const security::RecordHandler& handler) const {
+    security::SnapshotOptions options;
+    options.cgroup_mount = environment_.cgroup_mount;
+    options.environment = environment;
+    if (!scope_path_.empty()) {
+        struct stat folder{};
+        if (stat(scope_path_.c_str(), &folder) != 0)
+            return fail_errno(errno, "cannot look at the cgroup " + scope_path_);
+        options.scope_cgroup = folder.st_ino;
+    }
+    TRY(security::snapshot(options, handler));
+    return {};
 }
 
 std::uint64_t Security::lost() const {

@@ -59,7 +59,8 @@ private:
     void add_flows(model::Alert& alert) const;
     void resolve_names();
     std::string recording_context();
-    std::uint64_t lost() const; // any thread
+    Result<> snapshot(bool environment, const security::RecordHandler& handler) const; // any thread
+    [[nodiscard]] std::uint64_t lost() const;                                          // any thread
 
     Environment environment_;
     loop::Loop& loop_;

@@ -98,8 +98,12 @@ Result<std::unique_ptr<Guard>> Guard::start(Options options, EventSource source)
     }
     // The sensors run before the snapshot is taken, so that nobody slips in between.
     TRY(guard->load_rules());
-    if (guard->source_.snapshot)
-        TRY(guard->source_.snapshot([&](std::span<const std::byte> r) { guard->take(r); }));
+    if (guard->source_.snapshot) {
+        const bool environment =
+            (guard->rules_capture_.kinds[BL_EVENT_execve].want & BL_WANT_ENV) != 0;
+        TRY(guard->source_.snapshot(environment,
+                                    [&](std::span<const std::byte> r) { guard->take(r); }));
+    }
     guard->thread_ = std::thread([raw = guard.get()] { raw->run(); });
     return guard;
 }

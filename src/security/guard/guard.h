@@ -35,8 +35,8 @@ struct EventSource {
     std::function<std::size_t(const RecordHandler&)> consume; // guard's thread
     std::function<Result<>(const Capture&)> capture;          // control thread
     std::function<std::uint64_t()> lost;                      // records lost so far; any thread
-    // Hands over one `proc` record for each process there is. Any thread.
-    std::function<Result<>(const RecordHandler&)> snapshot;
+    // Hands over one `proc` record for each process there is, with its environment if that is asked for. Any thread.
+    std::function<Result<>(bool environment, const RecordHandler&)> snapshot;
     // The next flow that nobody has taken yet; guard's thread. May be empty.
     std::function<std::optional<model::Flow>()> next_flow;
 };
