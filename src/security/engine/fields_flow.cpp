@@ -33,7 +33,7 @@ bool number(Value& out, std::uint64_t value) {
 }
 
 bool verdict(Scene&, const model::Flow& f, const Field&, Value& v) {
-    return text(v, f.verdict == model::Flow::Verdict::dropped ? "dropped" : "forwarded");
+    return text(v, f.verdict == model::Flow::Verdict::dropped ? "DROPPED" : "FORWARDED");
 }
 bool kind(Scene&, const model::Flow& f, const Field&, Value& v) {
     switch (f.kind) {
@@ -260,7 +260,7 @@ bool absent(Scene&, const Field&, Cursor&, Value&) { return false; }
     {field, Type::type, Many::one, Takes::nothing, 0, absent, is_flow, says}
 
 constexpr FieldRow kFields[] = {
-    BL_ROW("flow.verdict", text, verdict, "forwarded or dropped"),
+    BL_ROW("flow.verdict", text, verdict, "FORWARDED or DROPPED"),
     BL_ROW("flow.kind", text, kind, "opened, replied, closed, dropped, revoked or lost"),
     BL_ROW("flow.direction", text, direction,
            "egress or ingress: of the check that dropped, else of this machine's end"),
