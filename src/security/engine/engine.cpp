@@ -236,7 +236,11 @@ void Engine::State::make_capture() {
     }
     for (std::uint16_t kind = 0; kind < BL_EVENT_KIND_MAX; ++kind) {
         KindProgram& program_of = kinds[kind];
-        if (program_of.rules.empty() || kind == BL_EVENT_flow) continue;
+        if (program_of.rules.empty()) continue;
+        if (kind == BL_EVENT_flow) { // not of the kernel's sensors
+            capture.kinds[kind].want = BL_WANT_ON;
+            continue;
+        }
         std::vector<Need> needs;
         for (std::size_t i = 0; i < program_of.rules.size(); ++i) {
             const std::vector<Need> some = needs_of(program, program_of.roots[i], kind);
