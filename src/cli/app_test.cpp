@@ -428,6 +428,68 @@ TEST_F(AppTest, FlowsPassTheirFlagsOn) {
     EXPECT_EQ(err.str(), "");
 }
 
+TEST_F(AppTest, AlertsPassTheirFlagsOn) {
+    EXPECT_EQ(cli({"alerts"}), 0);
+    EXPECT_EQ(backend.last_alerts.last, 20U);
+    EXPECT_EQ(err.str(), "no alerts\n");
+    EXPECT_EQ(cli({"alerts", "--since", "10m", "--priority", "error", "--rule", "a*", "--rule", "b",
+                   "--tag", "t", "--pod", "shop/", "--container", "ab", "--pid", "7"}),
+              0);
+    EXPECT_EQ(backend.last_alerts.least, model::Priority::error);
+    EXPECT_EQ(backend.last_alerts.rules, (std::vector<std::string>{"a*", "b"}));
+    EXPECT_EQ(backend.last_alerts.pids, (std::vector<std::uint32_t>{7}));
+    EXPECT_EQ(cli({"alerts", "--priority", "bad"}), 2);
+    EXPECT_NE(err.str().find("'bad' is not one of"), std::string::npos);
+}
+
+TEST_F(AppTest, AlertsForPeople) {
+    backend.alert_lines = {
+        R"({"time":"2026-11-25T09:00:00.5Z","priority":"Error","rule":"Write below etc","output":)"
+        R"("09:00:00.5: Error File (file=/etc/x\u001b[31m)","beeline":{"workload":"shop/web",)"
+        R"("ancestors":[{"pid":7,"name":"sh"},{"pid":1,"name":"init"}]}})",
+        R"({"missed":3})"};
+    EXPECT_EQ(cli({"alerts"}), 0);
+    EXPECT_TRUE(printed("Nov 25 09:00:00.500 Error         Write below etc  shop/web\n"));
+    EXPECT_TRUE(printed("\n    File (file=/etc/x?[31m)\n"));
+    EXPECT_TRUE(printed("\n    process: sh[7] < init[1]\n"));
+    EXPECT_TRUE(printed("MISSED 3 of these"));
+}
+
+TEST_F(AppTest, EventsForPeople) {
+    backend.event_lines = {
+        R"({"time":"2026-11-25T09:00:00Z","type":"openat","error":"ENOENT","process":{"pid":7,)"
+        R"("name":"cat"},"path":"/etc/x","resolved":"/data/x","flags":["tampered"]})"};
+    EXPECT_EQ(cli({"events", "--kind", "openat"}), 0);
+    EXPECT_EQ(backend.last_events.kinds, (std::vector<std::uint16_t>{11}));
+    EXPECT_TRUE(
+        printed("openat             7 cat              ENOENT  /etc/x  reached /data/x  tampered"));
+}
+
+TEST_F(AppTest, RulesList) {
+    backend.documents["rules"] =
+        R"({"rules":[{"name":"A","priority":"Error","enabled":true,"kinds":["a","b","c","d","e"],)"
+        R"("pushed_down":"success","events":5,"matches":2,"ns_per_event":12.4}]})";
+    EXPECT_EQ(cli({"rules", "list"}), 0);
+    EXPECT_TRUE(printed("a,b,c,d,+1"));
+    EXPECT_TRUE(printed("12ns"));
+}
+
+TEST_F(AppTest, RulesAreCheckedWithoutAnAgent) {
+    server.reset();
+    const std::string good = folder + "/good.yaml";
+    std::ofstream(good) << "- rule: A\n  desc: d\n  condition: evt.type = execve\n  output: x\n"
+                           "  priority: ERROR\n";
+    EXPECT_EQ(cli({"rules", "check", good}), 0);
+    EXPECT_TRUE(printed("1 rules in 1 files are good\n"));
+    const std::string bad = folder + "/bad.yaml";
+    std::ofstream(bad) << "- rule: A\n  desc: d\n  condition: evt.typo = execve\n  output: x\n"
+                          "  priority: ERROR\n";
+    EXPECT_EQ(cli({"rules", "check", bad}), 1);
+    EXPECT_TRUE(printed("LOAD_ERR_COMPILE_CONDITION"));
+    EXPECT_TRUE(printed("bad.yaml"));
+    EXPECT_EQ(cli({"rules", "check", folder + "/nothing.yaml"}), 1);
+}
+
 TEST_F(AppTest, FlowFormats) {
     backend.flow_lines = {
         R"({"time":"2026-11-25T09:00:00Z","kind":"opened","verdict":"FORWARDED","protocol":"TCP"})",

@@ -1,3 +1,4 @@
+#include "abi/event.h"
 #include "api/server/server.h"
 
 #include <poll.h>
@@ -326,6 +327,53 @@ TEST_F(ServerTest, FlowParametersReachTheFilter) {
         EXPECT_NE(refused.message.find("'" + bad.substr(0, bad.find('=')) + "'"), std::string::npos)
             << refused.message;
     }
+}
+
+TEST_F(ServerTest, AlertParametersReachTheFilter) {
+    start();
+    ASSERT_TRUE(client().request(
+        "GET",
+        "/v1/alerts?priority=WARNING&rule=Terminal*&rule=x&tag=host&pod=shop/web&container=ab"
+        "&pid=7&last=5&since=1m"));
+    const auto& filter = backend.last_alerts;
+    EXPECT_EQ(filter.least, model::Priority::warning);
+    EXPECT_EQ(filter.rules, (std::vector<std::string>{"Terminal*", "x"}));
+    EXPECT_EQ(filter.tags, (std::vector<std::string>{"host"}));
+    EXPECT_EQ(filter.workloads, (std::vector<std::string>{"shop/web"}));
+    EXPECT_EQ(filter.containers, (std::vector<std::string>{"ab"}));
+    EXPECT_EQ(filter.pids, (std::vector<std::uint32_t>{7}));
+    EXPECT_EQ(filter.last, 5U);
+    EXPECT_TRUE(filter.since_ns);
+    EXPECT_FALSE(filter.follow);
+    EXPECT_NE(error("GET", "/v1/alerts?priority=warn").message.find("'warn' is not one of"),
+              std::string::npos);
+    EXPECT_NE(error("GET", "/v1/alerts?pid=0").message.find("'0' is not a process number"),
+              std::string::npos);
+    EXPECT_NE(error("GET", "/v1/alerts?pid=1x").message.find("'1x'"), std::string::npos);
+}
+
+TEST_F(ServerTest, EventParametersReachTheQuery) {
+    start();
+    ASSERT_TRUE(client().request("GET", "/v1/events?kind=execve&kind=fork&pid=7&pod=web"));
+    EXPECT_EQ(backend.last_events.kinds,
+              (std::vector<std::uint16_t>{BL_EVENT_execve, BL_EVENT_clone}));
+    EXPECT_EQ(backend.last_events.pids, (std::vector<std::uint32_t>{7}));
+    EXPECT_EQ(backend.last_events.workloads, (std::vector<std::string>{"web"}));
+    EXPECT_NE(error("GET", "/v1/events?kind=exec").message.find("'exec' is no kind of event"),
+              std::string::npos);
+}
+
+TEST_F(ServerTest, RecordingsAreBytes) {
+    start();
+    std::string got;
+    ASSERT_TRUE(client().download("/v1/record?all=1", [&](std::string_view bytes) {
+        got += bytes;
+        return true;
+    }));
+    EXPECT_EQ(got, "a\nbc");
+    EXPECT_EQ(client().download("/v1/record", [](std::string_view) { return true; }).error().code,
+              Code::unavailable);
+    EXPECT_EQ(error("POST", "/v1/rules/reload").message, "line 3");
 }
 
 TEST_F(ServerTest, ExplainParameters) {
