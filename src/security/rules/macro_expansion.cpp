@@ -96,7 +96,8 @@ MacroTable::Size MacroTable::visit_macro(const Node& node, Walk& walk, std::size
         return {false, 1, 1};
     }
     const std::size_t number = found->second;
-    const Size size = resolve(number, walk.complain_of, depth + 1);
+    Size size = resolve(number, walk.complain_of, depth + 1);
+    ++size.depth;
     if (size.good && depth + size.depth > kMostDepth) {
         walk.complain(node,
                       fmt::format("nested deeper than {} levels with its macros", kMostDepth));

@@ -25,17 +25,18 @@ std::string mapped(const SourceFile& file) {
     return out;
 }
 
-// Blanks take the place behind the byte before them; '$' is the end of the file; '/' ends a scalar.
+// Blanks take the place behind the byte before them; so do, but one further, the later bytes of an escaped character.
+// The end is shown as what stands there, $ if nothing does.
 TEST(SourceText, FindsBytesInEveryKindOfScalar) {
     EXPECT_EQ(mapped({"f", "a b  c"}), "a b  c$/");
     EXPECT_EQ(mapped({"f", "- a\n  b\n- c"}), "a\nb\n/c$/");
     EXPECT_EQ(mapped({"f", "'it''s  b\n   c'"}), "it's  b\nc'/");
     EXPECT_EQ(mapped({"f", "\"\\\"a\\\" and\\\n   \\ p = \\x62 \\\n  and ! x\""}),
               "\\a\\ and\\p = \\ and ! x\"/");
-    EXPECT_EQ(mapped({"f", "\"a\\u00e9b\\nc\\u20acd\""}), "a\\\\b\\c\\\\\\d\"/");
-    EXPECT_EQ(mapped({"f", "- >\n  ab\n\n  c d\n- |-\n    e\n     f\n"}), "ab\n\nc d\n/e\n\n f\n/");
-    EXPECT_EQ(mapped({"f", "- &x  'a'\n- !t \"b\"\n- !t &y\n  > # c\n  d\n"}), "a'/b\"/d\n/");
-    EXPECT_EQ(mapped({"f", "a: >\r\n  b\r\n  c\r\n"}), "a:/b\rc\r/");
+    EXPECT_EQ(mapped({"f", "\"a\\u00e9b\\nc\\u20acd\""}), "a\\bb\\c\\ddd\"/");
+    EXPECT_EQ(mapped({"f", "- >\n  ab\n\n  c d\n- |-\n    e\n     f\n"}), "ab\nc d\n\n/e\n\nf\n/");
+    EXPECT_EQ(mapped({"f", "- &x  'a'\n- !t \"b\"\n- !t &y\n  > # c\n  d\n"}), "a'/b\"/d\n\n/");
+    EXPECT_EQ(mapped({"f", "a: >\r\n  b\r\n  c\r\n"}), "a:/b\rc\r\r/");
 }
 
 TEST(SourceText, KeepsPlacesThroughPieces) {

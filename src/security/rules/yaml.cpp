@@ -24,7 +24,12 @@ public:
     // Byte offset of the last scalar that was written in quotes or as a block.
     [[nodiscard]] std::size_t last_quoted() const { return last_quoted_; }
 
-    void OnDocumentStart(const YAML::Mark&) override { anchors_.clear(); }
+    void OnDocumentStart(const YAML::Mark& mark) override {
+        anchors_.clear();
+        // At some signs yaml-cpp finds empty documents without end.
+        if (mark.pos == last_start_) fail(mark, "not valid YAML: unexpected sign");
+        last_start_ = mark.pos;
+    }
     void OnDocumentEnd() override {}
     void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
         add(Value::Kind::null, mark, anchor);
@@ -117,6 +122,7 @@ private:
     std::vector<std::uint32_t> open_;
     std::unordered_map<YAML::anchor_t, std::uint32_t> anchors_;
     std::size_t count_ = 0;
+    int last_start_ = -1;
     std::size_t last_quoted_ = std::string::npos;
 };
 
