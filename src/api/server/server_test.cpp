@@ -1,4 +1,3 @@
-#include "abi/event.h"
 #include "api/server/server.h"
 
 #include <poll.h>
@@ -18,6 +17,7 @@
 
 #include <gtest/gtest.h>
 
+#include "abi/event.h"
 #include "api/client/client.h"
 #include "api/server/flow_lines.h"
 #include "api/server/listen.h"
@@ -278,7 +278,7 @@ TEST_F(ServerTest, UnknownParametersAreErrorsEverywhere) {
               "unknown parameter 'verbose': this call takes none");
     EXPECT_EQ(error("GET", "/v1/flows?folow=1").message,
               "unknown parameter 'folow': known are follow, since, last, pod, "
-              "to_pod, verdict, protocol, port");
+              "to_pod, verdict, protocol, port, pid");
     EXPECT_EQ(error("POST", "/v1/objects?dryrun=1", "x").code, Code::invalid);
 }
 
