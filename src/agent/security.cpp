@@ -150,9 +150,7 @@ private:
     std::string line(std::string text) override {
         return security::frame(security::FrameType::event, text);
     }
-    std::string loss(std::uint64_t missed) override {
-        return security::frame(security::FrameType::losses, json{{"lost", missed}}.dump());
-    }
+    std::string loss(std::uint64_t missed) override { return security::losses_frame(missed); }
 
     std::vector<std::string> first_;
     std::function<std::string()> context_;
@@ -449,9 +447,7 @@ Result<std::unique_ptr<api::LineStream>> Security::record(bool all) {
     auto tap = TRY(guard_->record(all ? security::everything() : security::Capture{}));
     std::vector<std::string> first{security::recording_header()};
     TRY(snapshot(true, [&](std::span<const std::byte> record) {
-        first.push_back(
-            security::frame(security::FrameType::event,
-                            {reinterpret_cast<const char*>(record.data()), record.size()}));
+        first.push_back(security::frame(security::FrameType::event, record));
     }));
     return std::make_unique<RecordingBytes>(std::move(tap), std::move(first),
                                             [this] { return recording_context(); });
@@ -493,7 +489,7 @@ std::string Security::recording_context() {
                 context.placements[process.cgroup] = {process.container, process.workload};
         });
     });
-    return context.to_json();
+    return security::to_json(context);
 }
 
 } // namespace beeline::agent

@@ -36,7 +36,7 @@ security::RecordingContext context_of(security::RecordingReader& reader) {
     security::RecordingContext all;
     while (const auto frame = reader.next()) {
         if (frame->type != FrameType::context) continue;
-        auto context = security::RecordingContext::from_json(frame->text());
+        auto context = security::context_from_json(frame->text());
         if (!context) continue;
         auto placements = std::move(all.placements);
         for (auto& [cgroup, placement] : context->placements)
@@ -55,7 +55,7 @@ Result<int> test_rules(Context& context, const Flags& flags) {
         return kFailed;
     }
     auto first_pass = TRY(security::RecordingReader::open(flags.recording));
-    const auto machine = context_of(*first_pass);
+    const auto machine = context_of(first_pass);
 
     auto host = std::make_shared<security::HostFacts>();
     host->hostname = machine.hostname;
@@ -80,14 +80,11 @@ Result<int> test_rules(Context& context, const Flags& flags) {
     };
     auto reader = TRY(security::RecordingReader::open(flags.recording));
     const auto start = std::chrono::steady_clock::now();
-    while (const auto frame = reader->next()) {
-        if (frame->type == FrameType::losses) {
-            const auto losses = json::parse(frame->text(), nullptr, false);
-            if (losses.is_object()) replay.lost += losses.value("lost", std::uint64_t{0});
-        }
+    while (const auto frame = reader.next()) {
+        if (frame->type == FrameType::losses) replay.lost += security::lost_of(frame->text());
         if (frame->type != FrameType::event) continue;
         security::Event event;
-        if (security::decode(frame->bytes, event) != security::DecodeError::none) {
+        if (security::decode(frame->payload, event) != security::DecodeError::none) {
             ++replay.refused;
             continue;
         }
@@ -97,7 +94,7 @@ Result<int> test_rules(Context& context, const Flags& flags) {
     }
     replay.took = std::chrono::steady_clock::now() - start;
 
-    for (const auto& problem : reader->problems())
+    for (const auto& problem : reader.problems())
         context.err << "beeline: " << problem << '\n';
     if (context.format == Format::jsonl) return kDone;
     json rules = json::array();

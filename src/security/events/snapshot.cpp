@@ -187,16 +187,31 @@ private:
         return {buffer.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0))};
     }
 
-    static std::uint32_t inode(int folder, const char* name) {
-        struct stat is {};
-        return ::fstatat(folder, name, &is, 0) == 0 ? static_cast<std::uint32_t>(is.st_ino) : 0;
+    // "net:[4026531840]": reading the link costs half of following it.
+    static std::uint32_t namespace_number(int folder, const char* name) {
+        std::array<char, 64> buffer{};
+        const auto text = link(folder, name, buffer);
+        const auto open = text.find('[');
+        return open == std::string_view::npos ? 0 : number<std::uint32_t>(text.substr(open + 1));
+    }
+
+    static void namespaces(int process, bl_event_task& task) {
+        const Fd folder(::openat(process, "ns", O_PATH | O_DIRECTORY | O_CLOEXEC));
+        if (!folder) return;
+        task.ns_mnt = namespace_number(folder.get(), "mnt");
+        task.ns_pid = namespace_number(folder.get(), "pid");
+        task.ns_net = namespace_number(folder.get(), "net");
+        task.ns_user = namespace_number(folder.get(), "user");
+        task.ns_uts = namespace_number(folder.get(), "uts");
+        task.ns_ipc = namespace_number(folder.get(), "ipc");
+        task.ns_cgroup = namespace_number(folder.get(), "cgroup");
     }
 
     const Cgroup& cgroup(const std::string& path) {
         const auto known = cgroups_.find(path);
         if (known != cgroups_.end()) return known->second;
         Cgroup found;
-        struct stat is {};
+        struct stat is{};
         // Paths outside of our cgroup namespace start with "/..".
         if (!options_.cgroup_mount.empty() && !path.starts_with("/..") &&
             ::stat((options_.cgroup_mount + path).c_str(), &is) == 0)
@@ -234,10 +249,11 @@ private:
         return start_ns;
     }
 
-    void executable(int process, bl_event_task& task) {
-        struct stat is {};
+    // False for a kernel thread (or one that ended): it has no arguments either.
+    bool executable(int process, bl_event_task& task) {
+        struct stat is{};
         auto path = link(process, "exe", path_);
-        if (path.empty()) return; // a kernel thread, or one that ended
+        if (path.empty()) return false;
         if (::fstatat(process, "exe", &is, 0) == 0) {
             task.exe.ino = is.st_ino;
             task.exe.ctime_ns = to_ns(is.st_ctim);
@@ -252,6 +268,7 @@ private:
         }
         if (path.starts_with("/memfd:")) task.exe.flags |= BL_FILE_MEMFD;
         record_.text(BL_STR_RESOLVED, below_root(path, root_));
+        return true;
     }
 
     void arguments(int process, const char* file, unsigned string) {
@@ -300,14 +317,8 @@ private:
         task.parent_start_ns = task.ppid == 0 ? 0 : start_of(task.ppid);
         constexpr std::uint32_t kUnset = 0xffffffff;
         task.loginuid = number<std::uint32_t>(read(at, "loginuid", small_), 10, kUnset);
-        task.session = number<std::uint32_t>(read(at, "sessionid", small_), 10, kUnset);
-        task.ns_mnt = inode(at, "ns/mnt");
-        task.ns_pid = inode(at, "ns/pid");
-        task.ns_net = inode(at, "ns/net");
-        task.ns_user = inode(at, "ns/user");
-        task.ns_uts = inode(at, "ns/uts");
-        task.ns_ipc = inode(at, "ns/ipc");
-        task.ns_cgroup = inode(at, "ns/cgroup");
+        task.session = kUnset; // no rule asks for it, and every file counts here
+        namespaces(at, task);
         task.pidns_start_ns = pid_namespace_start(task);
 
         auto& head = record_.begin(BL_EVENT_proc).head();
@@ -318,11 +329,11 @@ private:
         head.uid = task.uid;
         head.gid = task.gid;
         root_ = link(at, "root", root_buffer_);
-        executable(at, task);
+        const bool program = executable(at, task);
         const auto cwd = link(at, "cwd", path_);
         if (!cwd.empty()) record_.text(BL_STR_BASE, below_root(cwd, root_));
-        arguments(at, "cmdline", BL_STR_PATH2);
-        if (options_.environment) arguments(at, "environ", BL_STR_BASE2);
+        if (program) arguments(at, "cmdline", BL_STR_PATH2);
+        if (program && options_.environment) arguments(at, "environ", BL_STR_BASE2);
         use_(record_.facts(task).finish());
         return true;
     }

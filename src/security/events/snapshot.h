@@ -14,8 +14,8 @@ namespace beeline::security {
 struct SnapshotOptions {
     std::string proc = "/proc";
     std::uint64_t scope_cgroup = 0; // only processes at or below this cgroup2 id; 0: all
-    std::string cgroup_mount;       // of cgroup2; empty: cgroup ids stay 0, and a scope finds nothing
-    bool environment = false;       // with the environment of each
+    std::string cgroup_mount; // of cgroup2; empty: cgroup ids stay 0, and a scope finds nothing
+    bool environment = false; // with the environment of each
 };
 
 // Calls `record` for each process (parents may come after their children) and returns how many there were. Processes that
