@@ -5,6 +5,7 @@
 #include <cstring>
 #include <deque>
 #include <unordered_map>
+#include <vector>
 
 namespace beeline::security {
 namespace {
@@ -113,10 +114,16 @@ struct ProcessTree::State {
     }
 
     void adopt(Node& child, Node* creator) {
-        if (child.creator == creator) return;
-        for (const Node* up = creator; up != nullptr; up = up->creator) {
-            if (up == &child) return; // records of a broken clock must not make a circle
+        if (child.creator == creator || creator == &child) return;
+        // Records of a broken clock must not make a circle; who has no children is nobody's ancestor.
+        for (const Node* up = child.first_child != nullptr ? creator : nullptr; up != nullptr;
+             up = up->creator) {
+            if (up == &child) return;
         }
+        attach(child, creator);
+    }
+
+    static void attach(Node& child, Node* creator) {
         leave(child);
         child.creator = creator;
         child.parent = creator;
@@ -148,7 +155,7 @@ struct ProcessTree::State {
     // Removes a node; its children become its creator's.
     void forget(Node& node) {
         while (Node* child = node.first_child)
-            adopt(*child, node.creator);
+            attach(*child, node.creator);
         leave(node);
         const auto newest = by_pid.find(node.key.pid);
         for (Node** at = &newest->second; *at != nullptr; at = &(*at)->older) {
@@ -198,6 +205,7 @@ struct ProcessTree::State {
                     anybody = node;
                 }
             }
+            if (anybody != nullptr && expired == 0) break;
         }
         return anybody != nullptr && give_up(*anybody);
     }
@@ -271,16 +279,41 @@ struct ProcessTree::State {
     }
 
     Node* creator_of(const bl_event_task& task) {
-        return task.ppid == 0 ? nullptr : &get(task.ppid, task.parent_start_ns);
+        if (task.ppid == 0) return nullptr;
+        if (task.parent_start_ns != 0) return &get(task.ppid, task.parent_start_ns);
+        const auto newest = by_pid.find(task.ppid); // not known which: the one that lives
+        return newest == by_pid.end() ? nullptr : &hold(*newest->second);
+    }
+
+    static void inherit(Node& node, const Node& maker) {
+        node.image = maker.image;
+        node.cwd = maker.cwd;
+        name_command(node, *node.image);
+    }
+
+    // Those that were seen to be made before anything was known of who made them.
+    static void inherit_late(Node& maker) {
+        std::vector<Node*> todo{&maker};
+        while (!todo.empty()) {
+            const Node* from = todo.back();
+            todo.pop_back();
+            for (Node* child = from->first_child; child != nullptr; child = child->next_sibling) {
+                if (child->guessed || child->image != no_image()) continue;
+                inherit(*child, *from);
+                todo.push_back(child);
+            }
+        }
     }
 
     Node& snapshot(const Event& event) {
         const auto& task = *event.task;
         Node& node = get(task.pid, task.start_ns);
-        if (!node.guessed) return node; // events told more, and later
+        // Events told more, and later; but not what a child got from a process nobody knew.
+        if (!node.guessed && node.image != no_image()) return node;
         known(node);
         take_ids(node, task);
         take_image(node, event);
+        inherit_late(node);
         adopt(node, creator_of(task));
         place(node, task.cgroup);
         return node;
@@ -295,9 +328,9 @@ struct ProcessTree::State {
         Node* creator = task.ppid == maker.key.pid ? &maker : creator_of(task);
         known(node);
         take_ids(node, task);
-        node.image = maker.image;
-        node.cwd = maker.cwd;
-        name_command(node, *node.image);
+        // What an exec named it; renaming itself before a fork changes nothing.
+        if (!maker.guessed) node.name = maker.name;
+        inherit(node, maker);
         adopt(node, creator);
         if (task.cgroup == maker.cgroup && !maker.guessed) {
             node.cgroup = maker.cgroup;
@@ -376,6 +409,7 @@ void ProcessTree::apply(Event& event) {
     State& state = *state_;
     const auto& head = event.head;
     Node* node = nullptr;
+    if (head.kind == BL_EVENT_procexit) state.reap(head.time_ns); // before anything is held
     if (head.kind == BL_EVENT_proc && event.task != nullptr) {
         node = &state.snapshot(event);
     } else if (head.kind == BL_EVENT_clone && event.task != nullptr) {
@@ -387,7 +421,6 @@ void ProcessTree::apply(Event& event) {
         if (head.kind == BL_EVENT_procexit) {
             node->exit_code = static_cast<int>(head.result);
             state.exited(*node, head.time_ns);
-            state.reap(head.time_ns);
         } else {
             state.changed(*node, event);
         }
