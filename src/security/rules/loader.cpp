@@ -351,13 +351,22 @@ private:
     std::vector<Rule> rules_;
 };
 
+// In the order of the file, whatever found them.
+void sort_by_place(std::vector<Problem>& problems) {
+    std::stable_sort(problems.begin(), problems.end(), [](const Problem& a, const Problem& b) {
+        const auto place = [](const Problem& problem) {
+            return std::pair(std::string_view(problem.file),
+                             problem.locations.back().position.offset);
+        };
+        return place(a) < place(b);
+    });
+}
+
 std::string without_mark(const std::string& text) {
     return text.starts_with("\xef\xbb\xbf") ? text.substr(3) : text;
 }
 
-} // namespace
-
-LoadResult load(const std::vector<File>& files, const Catalog& catalog) {
+LoadResult load_unsorted(const std::vector<File>& files, const Catalog& catalog) {
     LoadResult result;
     std::deque<SourceFile> sources;
     Definitions definitions;
@@ -385,6 +394,17 @@ LoadResult load(const std::vector<File>& files, const Catalog& catalog) {
         }
     }
     result.set.required_plugins = definitions.required_plugins;
+    return result;
+}
+
+} // namespace
+
+LoadResult load(const std::vector<File>& files, const Catalog& catalog) {
+    LoadResult result = load_unsorted(files, catalog);
+    for (FileResult& file : result.files) {
+        sort_by_place(file.errors);
+        sort_by_place(file.warnings);
+    }
     return result;
 }
 
