@@ -175,6 +175,12 @@ TEST(RuleCases, ChangeOfficialRules) {
         files.insert(files.end(), local.begin(), local.end());
         const LoadResult result = load(files, TestCatalog());
         check_json(result);
+        // What is kept from file to file is the same as what the last file makes.
+        files.push_back({"empty.yaml", "", ""});
+        const LoadResult again = load(files, TestCatalog());
+        ASSERT_EQ(again.set.rules.size(), result.set.rules.size());
+        for (std::size_t i = 0; i < result.set.rules.size(); ++i)
+            EXPECT_EQ(describe(again.set.rules[i]), describe(result.set.rules[i]));
         std::string text = to_text(result);
         for (const Rule& rule : result.set.rules) {
             const auto was = before.find(rule.name);
