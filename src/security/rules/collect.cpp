@@ -139,10 +139,19 @@ private:
         return false;
     }
 
+    // Blocks end with a line break that nobody means.
+    static std::string_view trimmed(std::string_view text) {
+        constexpr std::string_view kBlanks = " \t\r\n";
+        const std::size_t first = std::min(text.find_first_not_of(kBlanks), text.size());
+        return text.substr(first, text.find_last_not_of(kBlanks) + 1 - first);
+    }
+
     static void set_or_append(MappedText& text, const Scalar& more, bool append) {
         if (!append) text = {};
+        const std::string_view part = trimmed(more.text);
         if (!text.empty()) text.append(" ", {&more, 0});
-        text.append(more);
+        text.append(MappedText(more), static_cast<std::size_t>(part.data() - more.text.data()),
+                    part.size());
     }
 
     bool same_source(const RuleItem& item, const RuleDefinition& earlier) {
@@ -172,9 +181,9 @@ private:
             report_.warning(
                 "LOAD_UNKNOWN_SOURCE", {item.spot},
                 fmt::format("there is no event source '{}': the rule is left out", shown(source)));
-        rule.description = item.description->text;
-        rule.condition = MappedText(*item.condition);
-        rule.output = MappedText(*item.output);
+        rule.description = trimmed(item.description->text);
+        set_or_append(rule.condition, *item.condition, false);
+        set_or_append(rule.output, *item.output, false);
         rule.priority = *item.priority;
         rule.tags.clear();
         add_tags(rule, item);
@@ -234,9 +243,9 @@ private:
                                    std::optional<Override> how) {
         if (item.description == nullptr || !how) return;
         if (*how == Override::append) {
-            rule.description += " " + item.description->text;
+            rule.description += " " + std::string(trimmed(item.description->text));
         } else {
-            rule.description = item.description->text;
+            rule.description = trimmed(item.description->text);
         }
     }
 

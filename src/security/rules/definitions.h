@@ -23,12 +23,20 @@ struct Definition {
     bool warned = false; // what is known of it as it is now was said
 };
 
+// A condition with its lists expanded, parsed. Kept from file to file while it reads the same.
+struct Condition {
+    MappedText text;
+    NodePtr node;              // null: wrong, which was reported
+    std::uint32_t changed = 0; // the file, counted from 1, since which it reads so
+};
+
 struct ListDefinition : Definition {
     std::vector<const Scalar*> items;
 };
 
 struct MacroDefinition : Definition {
     MappedText condition;
+    Condition compiled;
 };
 
 struct RuleDefinition : Definition {
@@ -37,6 +45,9 @@ struct RuleDefinition : Definition {
     std::string description;
     MappedText condition;
     MappedText output;
+    Condition compiled;    // with its exceptions
+    bool checked = false;  // good as it is, unless a macro of its condition changes
+    bool left_out = false; // for something unknown
     model::Priority priority = model::Priority::debug;
     std::set<std::string> tags;
     std::vector<Exception> exceptions;

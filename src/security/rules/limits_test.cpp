@@ -27,7 +27,7 @@ std::string repeat(std::size_t count, const std::string& text) {
 std::string first_error(const std::string& text) {
     const auto start = std::chrono::steady_clock::now();
     const LoadResult result = load({{"f", text, ""}}, TestCatalog());
-    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));
     if (result.successful()) return "";
     const Problem& problem = result.files.front().errors.front();
     return fmt::format("{}: {}", problem.locations.back().position.line, problem.message);
@@ -138,7 +138,7 @@ TEST(RuleLimits, LoadLargeFiles) {
     }
     const auto start = std::chrono::steady_clock::now();
     const LoadResult result = load({{"large.yaml", text, ""}}, TestCatalog());
-    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));
     EXPECT_TRUE(result.successful());
     EXPECT_EQ(result.set.rules.size(), rules);
 }

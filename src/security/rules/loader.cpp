@@ -25,22 +25,20 @@ constexpr std::array<std::string_view, 6> kDeprecatedFields = {
     "evt.dir",        "evt.latency",       "evt.latency.s",
     "evt.latency.ns", "evt.latency.human", "evt.wait_latency"};
 
+constexpr std::string_view kContainerInfo = "%container.info";
+
 bool is_deprecated(std::string_view field) {
     return std::find(kDeprecatedFields.begin(), kDeprecatedFields.end(), field) !=
            kDeprecatedFields.end();
 }
 
-// A condition with its lists expanded, parsed.
-struct Condition {
-    MappedText text;
-    NodePtr node; // null: wrong, which was reported
-};
-
 // Everything read so far, compiled.
 class Compiler {
 public:
-    Compiler(Definitions& all, const Catalog& catalog, Report& report)
-        : all_(all), catalog_(catalog), report_(report) {}
+    // `file` counts the files from 1. Only the last gives rules.
+    Compiler(Definitions& all, const Catalog& catalog, Report& report, std::uint32_t file,
+             bool last)
+        : all_(all), catalog_(catalog), report_(report), file_(file), last_(last) {}
 
     void run() {
         for (ListDefinition& list : all_.lists.all) {
@@ -51,7 +49,6 @@ public:
             lists_.add(list.name->text, std::move(items));
         }
         parse_macros();
-        rules_.reserve(all_.rules.all.size());
         for (RuleDefinition& rule : all_.rules.all)
             compile(rule);
     }
@@ -95,22 +92,28 @@ private:
         return {"condition expression", "", place.scalar->file, place.position()};
     }
 
-    Condition parse(const MappedText& text, const Trail& trail, bool silent = false) {
-        if (size_ > kMostSize) return {};
+    // The node stays as it is when the text has not changed since the file before.
+    void parse(const MappedText& text, Condition& condition, const Trail& trail,
+               bool silent = false) {
         bool too_big = false;
-        Condition condition{lists_.expand(text, too_big), nullptr};
-        if (too_big) {
-            report_.error("LOAD_ERR_COMPILE_CONDITION", trail,
-                          "the lists in it grow too large or are nested too deep");
-            return condition;
+        MappedText expanded = lists_.expand(text, too_big);
+        if (size_ > kMostSize || too_big) {
+            condition.node = nullptr;
+            if (too_big)
+                report_.error("LOAD_ERR_COMPILE_CONDITION", trail,
+                              "the lists in it grow too large or are nested too deep");
+            return;
         }
+        const bool same = condition.node && condition.text.text() == expanded.text();
+        condition.text = std::move(expanded);
+        if (same) return;
         Parsed parsed = parse_condition(condition.text.text());
         if (!parsed.node && !silent)
             report_.error("LOAD_ERR_COMPILE_CONDITION",
                           trail + spot_in(condition, parsed.error.position.offset),
                           parsed.error.message);
         condition.node = std::move(parsed.node);
-        return condition;
+        condition.changed = file_;
     }
 
     static std::size_t size_of(const Node& node) {
@@ -134,26 +137,27 @@ private:
 
     void parse_macros() {
         for (MacroDefinition& macro : all_.macros.all) {
-            Condition& condition =
-                macro_conditions_.emplace_back(parse(macro.condition, {macro.spot}));
+            Condition& condition = macro.compiled;
+            parse(macro.condition, condition, {macro.spot});
             if (condition.node && !grow(size_of(*condition.node), {macro.spot}))
                 condition.node = nullptr;
-            macros_.add({macro.name->text, macro_conditions_.back().node.get(), macro.index,
-                         macro.last_index});
+            macros_.add({macro.name->text, condition.node.get(), macro.index, macro.last_index,
+                         condition.changed});
         }
         macros_.resolve_all([&](std::size_t number, const Node& node, std::string message) {
             report_.error("LOAD_ERR_VALIDATE",
                           {all_.macros.all[number].spot,
-                           spot_in(macro_conditions_[number], node.position.offset)},
+                           spot_in(all_.macros.all[number].compiled, node.position.offset)},
                           std::move(message));
         });
     }
 
     void compile(RuleDefinition& rule) {
         const Trail trail = {rule.spot};
+        Condition& condition = rule.compiled;
         // What it names counts as used even if it is left out.
-        const Condition condition =
-            parse(with_exceptions(rule.condition, rule.exceptions), trail, rule.unknown_source);
+        parse(with_exceptions(rule.condition, rule.exceptions), condition, trail,
+              rule.unknown_source);
         if (!condition.node) return;
         const auto size =
             macros_.measure(*condition.node, [&](const Node& node, std::string message) {
@@ -161,23 +165,36 @@ private:
                 report_.error("LOAD_ERR_VALIDATE", trail + spot_in(condition, node.position.offset),
                               std::move(message));
             });
-        if (!size.good || rule.unknown_source) return;
-        if (!grow(size.size, trail)) return;
-        const bool warn = !std::exchange(rule.warned, true);
-        if (auto failure = check(*condition.node, condition, rule.source, trail, warn)) {
-            fail(rule, "LOAD_ERR_COMPILE_CONDITION", *failure, warn);
-            return;
-        }
+        if (!size.good || rule.unknown_source || !grow(size.size, trail)) return;
+        const bool changed = std::max(size.changed, condition.changed) == file_;
+        if (changed || !rule.warned || !rule.checked) check_rule(rule, trail);
+        if (!last_ || !rule.checked || rule.left_out) return;
         Rule result = make(rule);
-        if (!check_output(rule, result.output, trail, warn)) return;
         result.condition = macros_.expand(*condition.node);
+        rules_.push_back(std::move(result));
+    }
+
+    void check_rule(RuleDefinition& rule, const Trail& trail) {
+        const bool warn = !std::exchange(rule.warned, true);
+        rule.checked = rule.left_out = false;
+        const Condition& condition = rule.compiled;
+        if (auto failure = check(*condition.node, condition, rule.source, trail, warn))
+            return fail(rule, "LOAD_ERR_COMPILE_CONDITION", *failure, warn);
+        if (!check_output(rule, trail, warn)) return;
+        rule.checked = true;
         if (warn && rule.warn_evttypes && rule.source == "syscall" &&
-            catalog_.event_kinds(*result.condition) > kMostEventKinds)
+            catalog_.event_kinds(*macros_.expand(*condition.node)) > kMostEventKinds)
             report_.warning("LOAD_NO_EVTTYPE", trail,
                             fmt::format("the condition can match more than {} kinds of events, "
                                         "which is slow: restrict evt.type",
                                         kMostEventKinds));
-        rules_.push_back(std::move(result));
+    }
+
+    static std::string without_container_info(std::string output) {
+        for (std::size_t found = output.find(kContainerInfo); found != std::string::npos;
+             found = output.find(kContainerInfo, found))
+            output.erase(found, kContainerInfo.size());
+        return output;
     }
 
     static Rule make(const RuleDefinition& rule) {
@@ -186,7 +203,7 @@ private:
         result.source = rule.source;
         result.description = rule.description;
         result.condition_text = rule.condition.text();
-        result.output = rule.output.text();
+        result.output = without_container_info(rule.output.text());
         result.priority = rule.priority;
         result.tags = rule.tags;
         result.enabled = rule.enabled;
@@ -198,9 +215,9 @@ private:
         return result;
     }
 
-    void fail(const RuleDefinition& rule, std::string_view code, const Failure& failure,
-              bool warn) {
+    void fail(RuleDefinition& rule, std::string_view code, const Failure& failure, bool warn) {
         if (rule.skip_if_unknown_filter && failure.unknown) {
+            rule.checked = rule.left_out = true;
             if (warn)
                 report_.warning("LOAD_UNKNOWN_FILTER", failure.trail,
                                 failure.message + "; the rule is left out");
@@ -235,7 +252,7 @@ private:
         if (known == checked_.end()) {
             MacroDefinition& macro = all_.macros.all[number];
             const bool warn = !std::exchange(macro.warned, true);
-            const Condition& inner = macro_conditions_[number];
+            const Condition& inner = macro.compiled;
             auto failure = check(*inner.node, inner, source, {macro.spot}, warn);
             known = checked_.emplace(key, std::move(failure)).first;
         }
@@ -302,9 +319,7 @@ private:
                catalog_.check(*parsed.node, source).empty();
     }
 
-    // Removes what is deprecated from `output`.
-    bool check_output(RuleDefinition& rule, std::string& output, const Trail& trail, bool warn) {
-        constexpr std::string_view kContainerInfo = "%container.info";
+    bool check_output(RuleDefinition& rule, const Trail& trail, bool warn) {
         const auto spot = [&](std::size_t offset) {
             const Place place = rule.output.place(offset);
             return trail + Spot{"", "", place.scalar->file, place.position()};
@@ -315,10 +330,7 @@ private:
             report_.warning("LOAD_DEPRECATED_ITEM", spot(found),
                             "'%container.info' is deprecated and replaced by nothing");
         }
-        for (std::size_t found = output.find(kContainerInfo); found != std::string::npos;
-             found = output.find(kContainerInfo, found))
-            output.erase(found, kContainerInfo.size());
-        std::string problem = catalog_.check_output(output, rule.source);
+        std::string problem = catalog_.check_output(without_container_info(text), rule.source);
         if (!problem.empty()) {
             fail(rule, "LOAD_ERR_COMPILE_OUTPUT", {spot(0), std::move(problem), true}, warn);
             return false;
@@ -343,21 +355,31 @@ private:
     Definitions& all_;
     const Catalog& catalog_;
     Report& report_;
+    std::uint32_t file_;
+    bool last_;
     ListExpander lists_;
     MacroTable macros_;
-    std::deque<Condition> macro_conditions_;
     std::map<std::pair<std::string, std::size_t>, std::optional<Failure>> checked_;
     std::size_t size_ = 0;
     std::vector<Rule> rules_;
 };
 
+// In the order of the file, whatever found them.
+void sort_by_place(std::vector<Problem>& problems) {
+    std::stable_sort(problems.begin(), problems.end(), [](const Problem& a, const Problem& b) {
+        const auto place = [](const Problem& problem) {
+            return std::pair(std::string_view(problem.file),
+                             problem.locations.back().position.offset);
+        };
+        return place(a) < place(b);
+    });
+}
+
 std::string without_mark(const std::string& text) {
     return text.starts_with("\xef\xbb\xbf") ? text.substr(3) : text;
 }
 
-} // namespace
-
-LoadResult load(const std::vector<File>& files, const Catalog& catalog) {
+LoadResult load_unsorted(const std::vector<File>& files, const Catalog& catalog) {
     LoadResult result;
     std::deque<SourceFile> sources;
     Definitions definitions;
@@ -376,15 +398,28 @@ LoadResult load(const std::vector<File>& files, const Catalog& catalog) {
         if (report.failed()) return result;
         collect(definitions, std::move(items), catalog, report);
         if (report.failed()) return result;
-        Compiler compiler(definitions, catalog, report);
+        const bool last = &file == &files.back();
+        Compiler compiler(definitions, catalog, report,
+                          static_cast<std::uint32_t>(result.files.size()), last);
         compiler.run();
         if (report.failed()) return result;
-        if (&file == &files.back()) {
+        if (last) {
             compiler.warn_unused(result.files);
             result.set.rules = compiler.take_rules();
         }
     }
     result.set.required_plugins = definitions.required_plugins;
+    return result;
+}
+
+} // namespace
+
+LoadResult load(const std::vector<File>& files, const Catalog& catalog) {
+    LoadResult result = load_unsorted(files, catalog);
+    for (FileResult& file : result.files) {
+        sort_by_place(file.errors);
+        sort_by_place(file.warnings);
+    }
     return result;
 }
 

@@ -61,17 +61,18 @@ MacroTable::Size MacroTable::measure(const Node& node, const Complain& complain)
 
 MacroTable::Size MacroTable::visit(const Node& node, Walk& walk, std::size_t depth) {
     if (node.kind == Node::Kind::macro) return visit_macro(node, walk, depth);
-    Size result{true, 1, 1 + node.values.size()};
+    Size result{true, 1, 1 + node.values.size(), 0};
     if (depth >= kMostDepth) {
         walk.complain(node,
                       fmt::format("nested deeper than {} levels with its macros", kMostDepth));
-        return {false, 1, 1};
+        return {false, 1, 1, 0};
     }
     for (const NodePtr& child : node.children) {
         const Size inner = visit(*child, walk, depth + 1);
         result.good = result.good && inner.good;
         result.depth = std::max(result.depth, inner.depth + 1);
         result.size = std::min(result.size + inner.size, 2 * kMostSize);
+        result.changed = std::max(result.changed, inner.changed);
     }
     return result;
 }
@@ -80,7 +81,7 @@ MacroTable::Size MacroTable::visit_macro(const Node& node, Walk& walk, std::size
     const auto found = names_.find(node.macro);
     if (found == names_.end()) {
         walk.complain(node, fmt::format("the macro '{}' is not defined", node.macro));
-        return {false, 1, 1};
+        return {false, 1, 1, 0};
     }
     Entry& entry = macros_[found->second];
     entry.used = true;
@@ -88,20 +89,21 @@ MacroTable::Size MacroTable::visit_macro(const Node& node, Walk& walk, std::size
         entry.macro.index >= walk.own->last_index) {
         walk.complain(node,
                       fmt::format("the macro '{}' is defined only after this one", node.macro));
-        return {false, 1, 1};
+        return {false, 1, 1, 0};
     }
     if (entry.state == Entry::State::working) {
         walk.complain(node,
                       fmt::format("the macro '{}' refers to itself (reference loop)", node.macro));
-        return {false, 1, 1};
+        return {false, 1, 1, 0};
     }
     const std::size_t number = found->second;
     Size size = resolve(number, walk.complain_of, depth + 1);
     ++size.depth;
+    size.changed = std::max(size.changed, entry.macro.changed);
     if (size.good && depth + size.depth > kMostDepth) {
         walk.complain(node,
                       fmt::format("nested deeper than {} levels with its macros", kMostDepth));
-        return {false, 1, 1};
+        return {false, 1, 1, 0};
     }
     return size;
 }

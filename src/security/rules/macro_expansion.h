@@ -22,11 +22,13 @@ public:
         const Node* condition = nullptr; // null: it could not be parsed, which was reported
         std::uint32_t index = 0;         // of its first definition
         std::uint32_t last_index = 0;    // of its last change: it sees macros of a lower index
+        std::uint32_t changed = 0;       // the file since which its condition reads as it does
     };
     struct Size {
         bool good = true; // all that it names is there
         std::size_t depth = 0;
         std::size_t size = 0;
+        std::uint32_t changed = 0; // the latest of all macros in it
     };
     // What is wrong with a node: the reference to a macro, or the whole.
     using Complain = std::function<void(const Node& node, std::string message)>;
