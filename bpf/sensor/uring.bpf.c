@@ -148,6 +148,16 @@ static __always_inline __u32 read_name(struct io_kiocb *request, __u32 kind,
 		return 0;
 	if (length > sizeof(*name))
 		length = sizeof(*name);
+	/*
+	 * connect and bind keep the bare address, or (6.10 and on for a while) a message with the address inside. That begins with
+	 * a pointer, whose last bits are no family's.
+	 */
+	if (kind == BL_EVENT_connect || kind == BL_EVENT_bind) {
+		if (bpf_probe_read_kernel(name, length, message))
+			return 0;
+		if (name->family & 7)
+			return length;
+	}
 	if (bpf_probe_read_kernel(name, length, &message->addr))
 		return 0;
 	return length;

@@ -317,6 +317,8 @@ Result<> Sensor::set(const Capture& capture) {
     return {};
 }
 
+void Sensor::stop() { state_->links.clear(); }
+
 Result<> Sensor::set_scope(std::uint64_t cgroup, std::uint32_t flags) {
     if (flags == 0) return ebpf::map_erase(state_->scope, &cgroup);
     return ebpf::map_update(state_->scope, &cgroup, &flags);

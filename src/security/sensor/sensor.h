@@ -31,6 +31,8 @@ public:
     // What is wanted from now on. No event that is wanted before and after is lost meanwhile. Begin, binary, name and end of
     // processes are always followed once this was called.
     Result<> set(const Capture& capture);
+    // Detaches everything; set() starts again.
+    void stop();
     // BL_SCOPE_* of a cgroup2 id; 0 forgets it.
     Result<> set_scope(std::uint64_t cgroup, std::uint32_t flags);
 
