@@ -6,11 +6,11 @@
 #include "process.h"
 
 /* X(name, number) */
-#define BL_FLOW_KINDS(X)                                                                \
-	X(opened, 1)  /* first packet of a connection, allowed */                       \
-	X(replied, 2) /* first answer: the other end's process is known from here on */ \
-	X(closed, 3)  /* end of the connection with its final counters */               \
-	X(dropped, 4) /* one packet was dropped */                                      \
+#define BL_FLOW_KINDS(X)                                                                   \
+	X(opened, 1)  /* first packet of a connection, allowed */                          \
+	X(replied, 2) /* it was answered: the other end's process is known from here on */ \
+	X(closed, 3)  /* end of the connection with its final counters */                  \
+	X(dropped, 4) /* one packet was dropped */                                         \
 	X(revoked, 5) /* an established connection no longer passes the policy */
 
 enum bl_flow_kind {
@@ -75,7 +75,7 @@ enum bl_ct_state {
 #define BL_CT_FRONTEND 0x2 /* client -> service address: holds the backend only */
 #define BL_CT_HAIRPIN \
 	0x4 /* the client reaches itself through a service: its source is rewritten too */
-#define BL_CT_REPLIED 0x8  /* the first answer was reported */
+#define BL_CT_REPLIED 0x8  /* the first answer was seen */
 #define BL_CT_REVOKED 0x20 /* the policy took its permission back; reported once */
 #define BL_CT_NAT \
 	0x40 /* translated packet by packet: answers get svc_addr back as their source \
@@ -103,7 +103,8 @@ struct bl_ct {
 		svc_addr; /* address to put back in answers; of a frontend: the backend's address */
 	__be16 svc_port;
 	__u8 mac[2][6]; /* source MAC that each end must use; zero: not a workload */
-	__u16 pad;	/* zero */
+	__u8 told; /* the first answer was reported; a byte of its own, since the sweep writes it */
+	__u8 pad;  /* zero */
 	__u32 svc_id;
 	__u32 backend;
 	__u32 identity[2];

@@ -15,7 +15,18 @@ struct bl_process {
 };
 BL_STATIC_ASSERT(sizeof(struct bl_process) == 40, "bl_process");
 
-/* Storage of each socket (bl_sock): its owner and the service it was connected to. */
+/*
+ * bl_owner: array, who connected the last TCP sockets. A socket's slot is its cookie modulo the number of slots; it is its own
+ * while `cookie` says so. It is needed from connect() until the first packet, microseconds later.
+ */
+#define BL_OWNER_SLOTS 8192
+struct bl_owner {
+	__u64 cookie; /* 0: being written */
+	struct bl_process process;
+};
+BL_STATIC_ASSERT(sizeof(struct bl_owner) == 48, "bl_owner");
+
+/* Storage of a socket (bl_sock): its owner and the service it was connected to. */
 struct bl_sock {
 	struct bl_process process;
 	union bl_addr svc_addr; /* service address the program asked for; zero: none */

@@ -5,7 +5,7 @@
  * sends. Does the whole job: parse, connection, service, egress and (for a local receiver) ingress
  * policy, delivery. bl_to_pod    tcx/clsact egress of the same device: what the host's stack sends
  * in, from itself or from outside. bl_ct_sweep  run by the agent every few seconds: removes idle
- * connections. Reads bl_endpoint bl_ipcache bl_policy bl_svc bl_slot bl_backend bl_state bl_sock;
+ * connections, reports TCP connections that were answered. Reads bl_endpoint bl_ipcache bl_policy bl_svc bl_slot bl_backend bl_state bl_sock bl_owner;
  * writes bl_ct bl_frag bl_affinity bl_metric bl_drop; events to bl_flows. On any error the packet
  * is dropped with a reason that is counted and reported; nothing is let through because something
  * failed.
@@ -127,6 +127,8 @@ BL_STEP int drop(struct __sk_buff *skb, const struct bl_packet *p, const struct 
 	if (by == CT_CLIENT) {
 		if (record)
 			event->process[CT_CLIENT] = record->process;
+		else if (!ct)
+			owner_of(skb, &event->process[CT_CLIENT]);
 		event->packets[CT_CLIENT] = 1;
 		event->bytes[CT_CLIENT] = p->bytes;
 		event->tcp_flags[CT_CLIENT] = p->tcp_flags;
@@ -291,6 +293,8 @@ BL_STEP int translate(struct __sk_buff *skb, struct bl_packet *p, struct bl_ct *
 	if (!p || !t)
 		return -1;
 	t->svc_id = 0;
+	if (!proto_has_ports(p->key.proto))
+		return 0;
 	svc = lb_service(&p->key.dst, p->key.dport, p->key.proto);
 	if (svc && svc->flags & BL_SVC_MOVED) {
 		struct bl_sock *record = sock_of(skb);
@@ -528,6 +532,8 @@ BL_STEP int open_connection(struct __sk_buff *skb, const struct bl_packet *p,
 		ct->svc_port = record->svc_port;
 		ct->svc_id = record->svc_id;
 		ct->backend = record->backend;
+	} else {
+		owner_of(skb, &ct->process[CT_CLIENT]);
 	}
 	if (t->svc_id) {
 		ct->flags |= BL_CT_NAT;
@@ -588,8 +594,8 @@ BL_STEP int from_pod_slow(struct __sk_buff *skb, struct bl_packet *p)
 	if (verdict)
 		return drop(skb, p, NULL, verdict);
 	ct = p->flags & PKT_NEW ? NULL : ct_lookup(&p->key, &dir);
-	if (proto_has_ports(p->key.proto) &&
-	    (!ct || (dir == CT_CLIENT && (ct->flags & BL_CT_FRONTEND || ct->epoch != epoch)))) {
+	if (ct ? dir == CT_CLIENT && (ct->flags & BL_CT_FRONTEND || ct->epoch != epoch)
+	       : !(p->key.proto == IPPROTO_TCP && owner_known(skb))) {
 		if (ct && ct->flags & BL_CT_FRONTEND)
 			front = ct;
 		verdict = translate(skb, p, front, &t);
@@ -763,12 +769,24 @@ int bl_to_pod(struct __sk_buff *skb)
 	return to_pod_slow(skb, &p);
 }
 
+static __noinline void sweep_report(const struct bl_flow_key *key, const struct bl_ct *ct,
+				    __u32 kind)
+{
+	struct bl_flow_event *event = emit_reserve();
+	struct bl_flow_key client;
+
+	if (!event)
+		return;
+	ct_client_key(key, ct, &client);
+	ct_event(event, ct, &client, kind);
+	event->hook = BL_AT_SWEEP;
+	emit_submit(event);
+}
+
 static long sweep_entry(struct bpf_map *map, struct bl_flow_key *key, struct bl_ct *ct,
 			struct bl_sweep *sweep)
 {
 	__u32 state = ct->state, timeout;
-	struct bl_flow_event *event;
-	struct bl_flow_key client;
 
 	sweep->seen++;
 	if (state >= BL_CT_STATE_MAX)
@@ -780,17 +798,14 @@ static long sweep_entry(struct bpf_map *map, struct bl_flow_key *key, struct bl_
 		else if (state != BL_CT_established && timeout > 5)
 			timeout = 5;
 	}
+	if (ct->flags & BL_CT_REPLIED && !ct->told) {
+		ct->told = 1;
+		sweep_report(key, ct, BL_FLOW_replied);
+	}
 	if (sweep->now_ns < ct->seen_ns || sweep->now_ns - ct->seen_ns < timeout * 1000000000ULL)
 		return 0;
-	if (!(ct->flags & BL_CT_FRONTEND)) {
-		event = emit_reserve();
-		if (event) {
-			ct_client_key(key, ct, &client);
-			ct_event(event, ct, &client, BL_FLOW_closed);
-			event->hook = BL_AT_SWEEP;
-			emit_submit(event);
-		}
-	}
+	if (!(ct->flags & BL_CT_FRONTEND))
+		sweep_report(key, ct, BL_FLOW_closed);
 	bpf_map_delete_elem(&bl_ct, key);
 	sweep->removed++;
 	count(BL_METRIC_ct_expired);

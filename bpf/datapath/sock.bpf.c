@@ -6,7 +6,7 @@
  *   recvmsg4/6      backend -> service in the sender's address that the program sees
  *   getpeername4/6  the service address that was asked for
  *   post_bind4/6, sock_create   the owner of servers and of raw sockets
- * Reads bl_svc bl_slot bl_backend; writes bl_sock bl_sock_rev bl_affinity bl_metric; a refused
+ * Reads bl_svc bl_slot bl_backend; writes bl_sock bl_owner bl_sock_rev bl_affinity bl_metric; a refused
  * connection goes to bl_flows. When storage fails the connection still works, without its owner or,
  * for unconnected UDP, without the reverse name; both are counted.
  */
@@ -38,6 +38,12 @@ static __always_inline void fill_process(struct bl_process *process)
 	bpf_get_current_comm(process->comm, sizeof(process->comm));
 }
 
+/* The socket's record, if it has one. */
+static __always_inline struct bl_sock *known_record(struct bpf_sock *sk)
+{
+	return sk ? bpf_sk_storage_get(&bl_sock, sk, NULL, 0) : NULL;
+}
+
 static __always_inline struct bl_sock *record_of(struct bpf_sock *sk)
 {
 	struct bl_sock *record;
@@ -57,6 +63,21 @@ static __always_inline int own(struct bpf_sock *sk)
 	if (record)
 		fill_process(&record->process);
 	return 1;
+}
+
+/* The owner of a TCP client that needs no record: until its first packet. */
+static __always_inline void own_slot(struct bpf_sock_addr *ctx)
+{
+	__u64 cookie = bpf_get_socket_cookie(ctx);
+	struct bl_owner *owner = owner_slot(cookie);
+
+	if (!owner)
+		return;
+	*(volatile __u64 *)&owner->cookie = 0;
+	barrier();
+	fill_process(&owner->process);
+	barrier();
+	*(volatile __u64 *)&owner->cookie = cookie;
 }
 
 static __always_inline void get_addr(struct bpf_sock_addr *ctx, bool v6, union bl_addr *addr)
@@ -126,7 +147,8 @@ static __always_inline void remember_reverse(struct bpf_sock_addr *ctx,
 /* 1: go on (to the backend, if it was a service), 0: refuse. */
 static __always_inline int translate(struct bpf_sock_addr *ctx, bool v6, bool datagram)
 {
-	struct bl_sock *record = record_of(ctx->sk);
+	bool brief = !datagram && ctx->protocol == IPPROTO_TCP;
+	struct bl_sock *record = brief ? known_record(ctx->sk) : record_of(ctx->sk);
 	struct bl_svc_key frontend = {};
 	struct bl_backend *backend = NULL;
 	union bl_addr client = {};
@@ -144,7 +166,14 @@ static __always_inline int translate(struct bpf_sock_addr *ctx, bool v6, bool da
 			record->svc_addr.half[0] = record->svc_addr.half[1] = 0;
 			record->svc_id = 0;
 		}
+		if (brief && !record)
+			own_slot(ctx);
 		return 1;
+	}
+	if (brief && !record) {
+		record = record_of(ctx->sk);
+		if (record)
+			fill_process(&record->process);
 	}
 	if (datagram && record && record->svc_id == svc->id &&
 	    addr_equal(&record->svc_addr, &frontend.addr)) {
@@ -194,10 +223,8 @@ static __always_inline int reverse(struct bpf_sock_addr *ctx, bool v6)
 
 static __always_inline int peer_name(struct bpf_sock_addr *ctx, bool v6)
 {
-	struct bl_sock *record = NULL;
+	struct bl_sock *record = known_record(ctx->sk);
 
-	if (ctx->sk)
-		record = bpf_sk_storage_get(&bl_sock, ctx->sk, NULL, 0);
 	if (record && record->svc_id)
 		set_addr(ctx, v6, &record->svc_addr, record->svc_port);
 	return 1;

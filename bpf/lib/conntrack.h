@@ -109,7 +109,7 @@ static __always_inline void ct_event(struct bl_flow_event *event, const struct b
 				     const struct bl_flow_key *key, __u32 kind)
 {
 	__builtin_memset(event, 0, sizeof(*event));
-	event->time_ns = bpf_ktime_get_ns();
+	event->time_ns = kind == BL_FLOW_opened ? ct->opened_ns : bpf_ktime_get_ns();
 	event->opened_ns = ct->opened_ns;
 	event->key = *key;
 	event->svc_addr = ct->svc_addr;
@@ -185,7 +185,8 @@ BL_STEP int ct_report(struct __sk_buff *skb, struct bl_ct *ct, const struct bl_p
 
 /*
  * Follows the state of an accepted packet of a known connection; called only when ct_quiet() says
- * that something changes. Reports the first answer and the end. A TCP connection that ended is
+ * that something changes. Reports the first answer and the end; of TCP connections the first answer is
+ * reported by the sweep, since most end before it comes and then say everything at once. A TCP connection that ended is
  * forgotten at once, with the last ACK or the reset: under many short connections the table stays
  * as small as what is alive, and in the cache.
  */
@@ -215,8 +216,10 @@ BL_STEP int ct_advance(struct __sk_buff *skb, struct bl_ct *ct, const struct bl_
 		ct->flags |= BL_CT_REPLIED;
 		if (record)
 			ct->process[CT_SERVER] = record->process;
-		if (!ended)
+		if (p->key.proto != IPPROTO_TCP) {
+			ct->told = 1;
 			ct_report(skb, ct, p, BL_FLOW_replied << 1 | CT_SERVER);
+		}
 	}
 	if (ended) {
 		ct_report(skb, ct, p, BL_FLOW_closed << 1 | (dir & 1));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * What is known of a socket. Map: bl_sock (socket storage; written by sock.bpf.c, read by the packet path).
- * Accepted sockets have none: a connection learns its server from the SYN-ACK, which the listener sends.
+ * What is known of a socket. Maps: bl_sock (socket storage) and bl_owner, written by sock.bpf.c, read by the packet path.
+ * TCP clients that went to no service have no storage, which would cost more than everything else of a short connection
+ * (docs/adr/0009-owners-of-tcp-clients-in-slots.md). Accepted sockets have none: a connection learns its server from the SYN-ACK, which the listener sends.
  */
 #ifndef BL_LIB_SOCK_H
 #define BL_LIB_SOCK_H
@@ -15,6 +16,53 @@ struct {
 	__type(key, int);
 	__type(value, struct bl_sock);
 } bl_sock SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, BL_OWNER_SLOTS);
+	__type(key, __u32);
+	__type(value, struct bl_owner);
+} bl_owner SEC(".maps");
+
+static __always_inline struct bl_owner *owner_slot(__u64 cookie)
+{
+	__u32 slot = cookie % BL_OWNER_SLOTS;
+
+	return bpf_map_lookup_elem(&bl_owner, &slot);
+}
+
+/* A TCP client that the hook at connect() saw, and left as it was: what it named is no service. */
+static __always_inline bool owner_known(struct __sk_buff *skb)
+{
+	struct bl_owner *owner;
+	__u64 cookie;
+
+	if (!skb->sk)
+		return false;
+	cookie = bpf_get_socket_cookie(skb);
+	owner = owner_slot(cookie);
+	return owner && *(volatile __u64 *)&owner->cookie == cookie;
+}
+
+/* The process behind a TCP client without a record; false if its slot has been taken since. */
+static __always_inline bool owner_of(struct __sk_buff *skb, struct bl_process *process)
+{
+	struct bl_owner *owner;
+	__u64 cookie;
+
+	if (!skb->sk)
+		return false;
+	cookie = bpf_get_socket_cookie(skb);
+	owner = owner_slot(cookie);
+	if (!owner || *(volatile __u64 *)&owner->cookie != cookie)
+		return false;
+	*process = owner->process;
+	barrier();
+	if (*(volatile __u64 *)&owner->cookie == cookie)
+		return true;
+	__builtin_memset(process, 0, sizeof(*process));
+	return false;
+}
 
 /* The sender's socket record; NULL for forwarded packets and sockets older than the agent. */
 static __always_inline struct bl_sock *sock_of(struct __sk_buff *skb)

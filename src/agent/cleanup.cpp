@@ -68,12 +68,13 @@ Result<> cleanup(const api::Paths& paths) {
         return fail(Code::exists,
                     "beelined runs with this instance name: stop it before --cleanup");
     }
-    if (const auto mount = ebpf::cgroup2_mount()) {
-        // Limits of `beeline run` sit in version 1 hierarchies on hybrid hosts.
-        for (const char* controller : {"memory", "cpu", "pids"}) {
-            remove_cgroup(fmt::format("/sys/fs/cgroup/{}/{}", controller, paths.cgroup));
-        }
-        remove_cgroup(*mount + "/" + paths.cgroup);
+    // Limits of `beeline run` sit in version 1 hierarchies on hybrid hosts.
+    auto hierarchies = ebpf::cgroup1_mounts();
+    if (const auto mount = ebpf::cgroup2_mount()) hierarchies.push_back(*mount);
+    for (const auto& hierarchy : hierarchies) {
+        const fs::path cgroup = hierarchy + "/" + paths.cgroup;
+        remove_cgroup(cgroup.string());
+        (void)rmdir(cgroup.parent_path().c_str()); // unless another instance has it
     }
     std::error_code error;
     for (const auto& entry : fs::directory_iterator(paths.run + "/netns", error)) {

@@ -48,7 +48,7 @@ struct Config {
     bool socket_hooks = true;
     datapath::Attachment attachment = datapath::Attachment::automatic;
     std::uint32_t ct_entries = 524288;
-    unsigned ct_sweep_s = 5;
+    unsigned ct_sweep_s = 2;
     std::map<std::string, std::uint32_t> ct_timeouts_s;
     std::uint32_t ring_bytes = 16 << 20;
     std::size_t flows_in_memory = 100'000;

@@ -97,18 +97,31 @@ Result<> mount_file_systems() {
     return mount_if_absent("/sys/kernel/tracing", "tracefs", TRACEFS_MAGIC);
 }
 
-Result<std::string> cgroup2_mount() {
+namespace {
+
+// Of a whole file system: a bind mount of a part of a hierarchy is not what is looked for.
+std::vector<std::string> mounts_of(std::string_view type) {
     std::ifstream mounts("/proc/self/mountinfo");
-    std::string line;
-    std::string best;
-    while (std::getline(mounts, line)) {
-        const auto dash = line.find(" - ");
-        if (dash == std::string::npos || line.compare(dash + 3, 8, "cgroup2 ") != 0) continue;
+    const std::string mark = fmt::format(" - {} ", type);
+    std::vector<std::string> found;
+    for (std::string line; std::getline(mounts, line);) {
+        if (line.find(mark) == std::string::npos) continue;
         std::istringstream fields(line);
         std::string id, parent, device, root, path;
         fields >> id >> parent >> device >> root >> path;
-        // A bind mount of a part of the hierarchy is not what is looked for.
-        if (root == "/" && (best.empty() || path.size() < best.size())) best = path;
+        if (root == "/") found.push_back(path);
+    }
+    return found;
+}
+
+} // namespace
+
+std::vector<std::string> cgroup1_mounts() { return mounts_of("cgroup"); }
+
+Result<std::string> cgroup2_mount() {
+    std::string best;
+    for (const auto& path : mounts_of("cgroup2")) {
+        if (best.empty() || path.size() < best.size()) best = path;
     }
     if (best.empty()) {
         return fail(Code::unsupported, "cgroup2 is not mounted: mount it with 'mount -t cgroup2 "

@@ -14,6 +14,8 @@ Result<> mount_file_systems();
 // Where cgroup2 is mounted: /sys/fs/cgroup on pure v2 hosts, /sys/fs/cgroup/unified on hybrid ones,
 // or elsewhere.
 Result<std::string> cgroup2_mount();
+// Where the hierarchies of version 1 are mounted, whatever their controllers.
+std::vector<std::string> cgroup1_mounts();
 
 struct Feature {
     std::string name;

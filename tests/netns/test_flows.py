@@ -112,7 +112,7 @@ class Flows(scene.SharedNode):
             with self.subTest(path=path.name):
                 self.mark = scene.last_number(self.node)
                 self.assertEqual(path.request("shop/client", "tcp", VIP, 8080)["error"], "")
-                for kind in ("opened", "replied", "closed"):
+                for kind in ("opened", "closed"):
                     flow = self.wait_new(lambda f: f["kind"] == kind, port=8080)
                     self.assertEqual(flow["service"], {"name": "shop/web", "address": VIP, "port": 8080})
                     self.check_end(flow["source"], "shop/client", process=False)
@@ -125,11 +125,11 @@ class Flows(scene.SharedNode):
         self.assertEqual((flow["source"]["kind"], flow["source"]["identity"]), ("host", 1))
         self.assertEqual(flow["source"]["process"]["comm"], "bltest")
         self.assertEqual(self.node.tcp("shop/client", harness.OUTSIDE_V4, 80)["error"], "")
-        flow = self.wait_new(lambda f: f["kind"] == "replied" and f["destination"]["address"] == harness.OUTSIDE_V4)
+        flow = self.wait_new(lambda f: f["kind"] == "closed" and f["destination"]["address"] == harness.OUTSIDE_V4)
         self.assertEqual((flow["destination"]["kind"], flow["destination"]["identity"]), ("world", 2))
         self.assertNotIn("process", flow["destination"])
         self.assertEqual(self.node.tcp("outside", self.node.address("shop/web"), 80)["error"], "")
-        flow = self.wait_new(lambda f: f["kind"] == "replied" and f["source"]["kind"] == "world")
+        flow = self.wait_new(lambda f: f["kind"] == "closed" and f["source"]["kind"] == "world")
         self.assertEqual(flow["source"]["address"], harness.OUTSIDE_V4)
 
     def test_icmp(self):
