@@ -24,6 +24,7 @@ constexpr std::uint64_t kNamesPeriodMs = 60'000;
 constexpr std::uint64_t kTidyPeriodMs = 1'000;
 constexpr unsigned kSettleMs = 100;
 constexpr std::size_t kFlowsOfAlert = 10;
+constexpr std::size_t kCgroupsKnown = 4096;
 constexpr std::int64_t kFlowsBackNs = 60'000'000'000;
 constexpr std::uint32_t kProcessRingBytes = 4U << 20;
 
@@ -220,7 +221,7 @@ Result<> Security::open() {
     containers.changed = [this, alive = std::weak_ptr<int>(alive_)](std::uint64_t cgroup) {
         loop_.post([this, alive, cgroup] {
             if (alive.expired()) return;
-            if (sensor_) (void)sensor_->set_scope(cgroup, containers_->scope(cgroup));
+            if (cgroup != 0 && sensor_) set_scope(cgroup);
             if (guard_) guard_->place_again(cgroup);
         });
     };
@@ -255,7 +256,16 @@ Result<> Security::open() {
     options.engine = environment_.config.engine;
     options.rules = environment_.config.rules;
     options.host = host_;
-    options.placement = [this](std::uint64_t cgroup) { return containers_->placement(cgroup); };
+    options.placement = [this, seen = std::set<std::uint64_t>{},
+                         alive = std::weak_ptr<int>(alive_)](std::uint64_t cgroup) mutable {
+        if (cgroup != 0 && seen.insert(cgroup).second) {
+            if (seen.size() > kCgroupsKnown) seen.clear(); // cgroups come and go
+            loop_.post([this, cgroup, alive] {
+                if (!alive.expired()) set_scope(cgroup);
+            });
+        }
+        return containers_->placement(cgroup);
+    };
     options.sink = [this](model::Alert&& alert) { dispatcher_->send(std::move(alert)); };
     guard_ = TRY(security::Guard::start(std::move(options), std::move(source)));
     if (!guard_->loaded().successful())
@@ -344,16 +354,25 @@ void Security::resolve_names() {
 }
 
 void Security::set_workloads(const std::vector<model::Workload>& workloads) {
-    std::map<std::uint64_t, security::ContainerResolver::Workload> known;
+    std::map<std::uint64_t, security::Workload> known;
     for (const auto& workload : workloads) {
         if (workload.cgroup_id == 0) continue;
-        known[workload.cgroup_id] = {workload.name.to_string(), workload.container,
-                                     workload.source == "run"};
+        auto& one = known[workload.cgroup_id];
+        one.name = workload.name.to_string();
+        one.container_id = workload.container;
+        for (const auto& [key, value] : workload.labels)
+            one.labels[key] = value;
     }
     containers_->set_workloads(known);
     for (const auto& [cgroup, workload] : known)
-        (void)sensor_->set_scope(cgroup, containers_->scope(cgroup));
+        set_scope(cgroup);
     guard_->place_again(0);
+}
+
+// What the kernel side must know of a cgroup to keep containers and the host apart.
+void Security::set_scope(std::uint64_t cgroup) {
+    if (const auto done = sensor_->set_scope(cgroup, containers_->scope_flags(cgroup)); !done)
+        log_debug("scope of a cgroup", kv("error", done.error().message));
 }
 
 nlohmann::json Security::status() {
@@ -483,12 +502,7 @@ std::string Security::recording_context() {
     context.users = host_->users;
     context.groups = host_->groups;
     context.addresses = host_->addresses;
-    guard_->on_thread([&](const security::ProcessTree& tree) {
-        tree.for_each([&](const security::Process& process) {
-            if (process.container || !process.workload.empty())
-                context.placements[process.cgroup] = {process.container, process.workload};
-        });
-    });
+    context.placements = containers_->placements();
     return security::to_json(context);
 }
 

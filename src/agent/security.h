@@ -58,6 +58,7 @@ private:
     Result<> watch_rules();
     void add_flows(model::Alert& alert) const;
     void resolve_names();
+    void set_scope(std::uint64_t cgroup);
     std::string recording_context();
     Result<> snapshot(bool environment, const security::RecordHandler& handler) const; // any thread
     [[nodiscard]] std::uint64_t lost() const;                                          // any thread
