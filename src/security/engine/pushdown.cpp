@@ -10,6 +10,8 @@ namespace {
 
 using rules::Operator;
 
+constexpr std::size_t kMostPaths = 4096;
+constexpr std::uint32_t kEveryClass = 0xf;
 constexpr std::uint32_t kOpenClasses = BL_CLASS_READ | BL_CLASS_WRITE | BL_CLASS_EXEC;
 
 bool has_paths(std::uint16_t kind) {
@@ -363,18 +365,33 @@ Need either(const Need& a, const Need& b) {
     out.paths_known = a.paths_known && b.paths_known;
     if (out.paths_known) {
         out.paths = a.paths;
-        out.paths.insert(out.paths.end(), b.paths.begin(), b.paths.end());
+        for (const Capture::PathText& text : b.paths)
+            if (std::find(out.paths.begin(), out.paths.end(), text) == out.paths.end())
+                out.paths.push_back(text);
+        if (out.paths.size() > kMostPaths) {
+            out.paths_known = false;
+            out.paths.clear();
+        }
     }
     return out;
 }
 
-void shrink(std::vector<Need>& needs) {
+void shrink(std::vector<Need>& needs, std::size_t most) {
     std::erase_if(needs, [](const Need& need) { return need.never; });
-    while (needs.size() > kMostNeeds) {
+    while (needs.size() > most) {
         Need last = std::move(needs.back());
         needs.pop_back();
         needs.back() = either(needs.back(), last);
     }
+}
+
+// One of them knows nothing: then all of them together do not.
+bool says_nothing(const std::vector<Need>& needs) {
+    return std::any_of(needs.begin(), needs.end(), [](const Need& need) {
+        return !need.never && need.result == Need::Result::any && need.scope == Need::Scope::any &&
+               !need.inet && !need.name_changed && !need.not_tcp && need.classes == kEveryClass &&
+               !need.paths_known;
+    });
 }
 
 } // namespace
@@ -390,17 +407,19 @@ std::vector<Need> needs_of(const Program& program, Ref ref, std::uint16_t kind) 
     std::vector<Need> out;
     if (all) out.emplace_back();
     for (const Ref child : node.children) {
-        const std::vector<Need> part = needs_of(program, child ^ (negated ? 1U : 0U), kind);
+        std::vector<Need> part = needs_of(program, child ^ (negated ? 1U : 0U), kind);
         if (!all) {
             out.insert(out.end(), part.begin(), part.end());
-            shrink(out);
+            shrink(out, kMostNeeds);
+            if (says_nothing(out)) return {Need{}};
             continue;
         }
+        if (says_nothing(part)) continue;
+        shrink(part, std::max<std::size_t>(1, kMostNeeds / std::max<std::size_t>(1, out.size())));
         std::vector<Need> joined;
         for (const Need& a : out)
-            for (const Need& b : part)
-                joined.push_back(both(a, b));
-        shrink(joined);
+            for (const Need& b : part) joined.push_back(both(a, b));
+        shrink(joined, kMostNeeds);
         out = std::move(joined);
     }
     return out;
