@@ -51,7 +51,7 @@ constexpr ArgRow kOpenat[] = {
     {"mode", R::mode, 3}, {"dev", R::dev},        {"ino", R::ino}};
 constexpr ArgRow kOpenat2[] = {
     {"fd", R::made_fd},   {"dirfd", R::dirfd, 0}, {"name", R::path, 0}, {"flags", R::open_flags, 4},
-    {"mode", R::mode, 5}, {"dev", R::dev},      {"ino", R::ino}};
+    {"mode", R::mode, 5}, {"dev", R::dev},        {"ino", R::ino}};
 constexpr ArgRow kCreat[] = {{"fd", R::made_fd},   {"name", R::path, 0},
                              {"mode", R::mode, 1}, {"dev", R::dev},
                              {"ino", R::ino},      {"creat_flags", R::creat_flags}};

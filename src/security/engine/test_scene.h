@@ -111,7 +111,8 @@ private:
             image->argv += arg + '\0';
             image->args += (image->args.empty() ? "" : " ") + arg;
         }
-        for (const std::string& entry : spec.env) image->env += entry + '\0';
+        for (const std::string& entry : spec.env)
+            image->env += entry + '\0';
         image->flags = spec.image_flags;
         image->ino = 42;
         image->ctime_ns = static_cast<std::uint64_t>(kBoot);
