@@ -50,8 +50,8 @@ constexpr ArgRow kOpenat[] = {
     {"fd", R::made_fd},   {"dirfd", R::dirfd, 0}, {"name", R::path, 0}, {"flags", R::open_flags, 2},
     {"mode", R::mode, 3}, {"dev", R::dev},        {"ino", R::ino}};
 constexpr ArgRow kOpenat2[] = {
-    {"fd", R::made_fd},   {"dirfd", R::dirfd, 0}, {"name", R::path, 0}, {"flags", R::open_flags, 2},
-    {"mode", R::mode, 3}, {"resolve", R::hex, 4}, {"dev", R::dev},      {"ino", R::ino}};
+    {"fd", R::made_fd},   {"dirfd", R::dirfd, 0}, {"name", R::path, 0}, {"flags", R::open_flags, 4},
+    {"mode", R::mode, 5}, {"dev", R::dev},        {"ino", R::ino}};
 constexpr ArgRow kCreat[] = {{"fd", R::made_fd},   {"name", R::path, 0},
                              {"mode", R::mode, 1}, {"dev", R::dev},
                              {"ino", R::ino},      {"creat_flags", R::creat_flags}};

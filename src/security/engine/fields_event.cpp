@@ -24,6 +24,7 @@ std::uint64_t access_mode(const Event& event) {
     switch (event.head.kind) {
     case BL_EVENT_creat: return O_WRONLY;
     case BL_EVENT_open: return event.head.num[1] & O_ACCMODE;
+    case BL_EVENT_openat2: return event.head.num[4] & O_ACCMODE;
     default: return event.head.num[2] & O_ACCMODE;
     }
 }
@@ -34,6 +35,7 @@ bool makes_executable(const Event& event) {
     constexpr std::uint64_t kMaking = O_CREAT | 020000000; // or O_TMPFILE
     switch (event.head.kind) {
     case BL_EVENT_creat: return (num[1] & kExecute) != 0;
+    case BL_EVENT_openat2: return (num[4] & kMaking) != 0 && (num[5] & kExecute) != 0;
     case BL_EVENT_open: return (num[1] & kMaking) != 0 && (num[2] & kExecute) != 0;
     case BL_EVENT_open_by_handle_at: return false;
     default: return (num[2] & kMaking) != 0 && (num[3] & kExecute) != 0;

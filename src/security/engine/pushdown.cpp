@@ -10,6 +10,8 @@ namespace {
 
 using rules::Operator;
 
+constexpr std::size_t kMostPaths = 4096;
+constexpr std::uint32_t kEveryClass = 0xf;
 constexpr std::uint32_t kOpenClasses = BL_CLASS_READ | BL_CLASS_WRITE | BL_CLASS_EXEC;
 
 bool has_paths(std::uint16_t kind) {
@@ -148,6 +150,22 @@ bool path_part(const Check& check, std::uint16_t kind, Part& part) {
     return name.starts_with("evt.abspath");
 }
 
+// The kernel looks at a text as given where it is absolute, and at the directory with it where it is not.
+bool texts_are_seen(const Check& check, std::uint16_t kind, std::vector<Capture::PathText>& texts) {
+    const bool absolute =
+        std::all_of(texts.begin(), texts.end(), [](const Capture::PathText& text) {
+            return text.at_start && text.text.front() == '/';
+        });
+    if (check.left.field.row->name == "fd.nameraw") {
+        for (Capture::PathText& text : texts)
+            if (text.text.front() != '/') text.at_start = false;
+        return true;
+    }
+    if (check.left.field.row->name != "evt.arg") return true;
+    const ArgRow* row = event_arg(kind, check.left.field.argument);
+    return row == nullptr || row->render != Render::text || absolute;
+}
+
 bool all_numbers(const Check& check, bool (*is)(std::int64_t)) {
     return !check.numbers.empty() && std::all_of(check.numbers.begin(), check.numbers.end(), is);
 }
@@ -262,11 +280,6 @@ Need need_of_check(const Check& check, bool negated, std::uint16_t kind) {
         if (name == "evt.rawres") need.result = result_of(check);
         if (name == "evt.res") need.result = result_of_text(check);
         if (name == "fd.num" && kind_makes_fd(kind)) need.result = result_of(check);
-        if (name == "proc.name" &&
-            is_set_operator(check.op == Operator::equal ? Operator::in : check.op)) {
-            need.comms_known = true;
-            need.comms.insert(check.texts.begin(), check.texts.end());
-        }
         if (name == "fd.typechar" && is_one_of(check, {"4", "6"})) need.inet = true;
         if (name == "fd.type" && is_one_of(check, {"ipv4", "ipv6"})) need.inet = true;
         if (name == "fd.sockfamily" && is_one_of(check, {"ip"})) need.inet = true;
@@ -280,7 +293,7 @@ Need need_of_check(const Check& check, bool negated, std::uint16_t kind) {
         Part part = Part::whole;
         if (has_paths(kind) && path_part(check, kind, part)) {
             std::vector<Capture::PathText> texts;
-            if (path_texts(check, part, texts)) {
+            if (path_texts(check, part, texts) && texts_are_seen(check, kind, texts)) {
                 need.paths_known = true;
                 need.paths = std::move(texts);
             }
@@ -325,16 +338,6 @@ Need both(const Need& a, const Need& b) {
     out.inet |= b.inet;
     out.name_changed |= b.name_changed;
     out.not_tcp |= b.not_tcp;
-    if (b.comms_known) {
-        if (!a.comms_known) {
-            out.comms = b.comms;
-        } else {
-            std::erase_if(out.comms,
-                          [&](const std::string& comm) { return !b.comms.contains(comm); });
-            if (out.comms.empty()) out.never = true;
-        }
-        out.comms_known = true;
-    }
     // Opened for reading and for writing: either class lets it through.
     if ((a.classes & b.classes) != 0) {
         out.classes = a.classes & b.classes;
@@ -357,27 +360,37 @@ Need either(const Need& a, const Need& b) {
     out.inet = a.inet && b.inet;
     out.name_changed = a.name_changed && b.name_changed;
     out.not_tcp = a.not_tcp && b.not_tcp;
-    out.comms_known = a.comms_known && b.comms_known;
-    if (out.comms_known) {
-        out.comms = a.comms;
-        out.comms.insert(b.comms.begin(), b.comms.end());
-    }
     out.classes = a.classes | b.classes;
     out.paths_known = a.paths_known && b.paths_known;
     if (out.paths_known) {
         out.paths = a.paths;
-        out.paths.insert(out.paths.end(), b.paths.begin(), b.paths.end());
+        for (const Capture::PathText& text : b.paths)
+            if (std::find(out.paths.begin(), out.paths.end(), text) == out.paths.end())
+                out.paths.push_back(text);
+        if (out.paths.size() > kMostPaths) {
+            out.paths_known = false;
+            out.paths.clear();
+        }
     }
     return out;
 }
 
-void shrink(std::vector<Need>& needs) {
+void shrink(std::vector<Need>& needs, std::size_t most) {
     std::erase_if(needs, [](const Need& need) { return need.never; });
-    while (needs.size() > kMostNeeds) {
+    while (needs.size() > most) {
         Need last = std::move(needs.back());
         needs.pop_back();
         needs.back() = either(needs.back(), last);
     }
+}
+
+// One of them knows nothing: then all of them together do not.
+bool says_nothing(const std::vector<Need>& needs) {
+    return std::any_of(needs.begin(), needs.end(), [](const Need& need) {
+        return !need.never && need.result == Need::Result::any && need.scope == Need::Scope::any &&
+               !need.inet && !need.name_changed && !need.not_tcp && need.classes == kEveryClass &&
+               !need.paths_known;
+    });
 }
 
 } // namespace
@@ -393,17 +406,20 @@ std::vector<Need> needs_of(const Program& program, Ref ref, std::uint16_t kind) 
     std::vector<Need> out;
     if (all) out.emplace_back();
     for (const Ref child : node.children) {
-        const std::vector<Need> part = needs_of(program, child ^ (negated ? 1U : 0U), kind);
+        std::vector<Need> part = needs_of(program, child ^ (negated ? 1U : 0U), kind);
         if (!all) {
             out.insert(out.end(), part.begin(), part.end());
-            shrink(out);
+            shrink(out, kMostNeeds);
+            if (says_nothing(out)) return {Need{}};
             continue;
         }
+        if (says_nothing(part)) continue;
+        shrink(part, std::max<std::size_t>(1, kMostNeeds / std::max<std::size_t>(1, out.size())));
         std::vector<Need> joined;
         for (const Need& a : out)
             for (const Need& b : part)
                 joined.push_back(both(a, b));
-        shrink(joined);
+        shrink(joined, kMostNeeds);
         out = std::move(joined);
     }
     return out;
@@ -421,18 +437,14 @@ void push_down(std::uint16_t kind, const std::vector<Need>& needs, Capture& capt
     if (every([](const Need& n) { return n.scope == Need::Scope::container; }))
         row.want |= BL_WANT_CONTAINER;
     if (every([](const Need& n) { return n.scope == Need::Scope::host; })) row.want |= BL_WANT_HOST;
-    if (kind_is_socket(kind) && kind != BL_EVENT_socket &&
-        every([](const Need& n) { return n.inet; }))
-        row.want |= BL_WANT_INET;
     const int shape = kind_shape(kind);
+    // A socket() that failed made no socket to look at.
+    if ((kind_is_socket(kind) || shape == BL_SHAPE_fd || shape == BL_SHAPE_io) &&
+        kind != BL_EVENT_socket && every([](const Need& n) { return n.inet; }))
+        row.want |= BL_WANT_INET;
     if ((shape == BL_SHAPE_sock_send || shape == BL_SHAPE_sock_recv) &&
         every([](const Need& n) { return n.name_changed && n.not_tcp; }))
         row.want |= BL_WANT_NOT_TCP;
-    if (every([](const Need& n) { return n.comms_known; })) {
-        row.want |= BL_WANT_COMM;
-        for (const Need& need : needs)
-            row.comms.insert(need.comms.begin(), need.comms.end());
-    }
     if (!has_paths(kind)) return;
     row.want |= BL_WANT_PATH;
     for (const Need& need : needs) {
@@ -475,11 +487,9 @@ std::string describe(const std::vector<Need>& needs) {
     if (every([](const Need& n) { return n.name_changed && n.not_tcp; }))
         parts.emplace_back("new peers");
     std::uint32_t classes = 0;
-    std::set<std::string> names;
     std::set<std::string> paths;
     for (const Need& need : needs) {
         classes |= need.classes;
-        names.insert(need.comms.begin(), need.comms.end());
         for (const Capture::PathText& text : need.paths)
             paths.insert((text.at_start ? "" : "*") + text.text + (text.at_end ? "" : "*"));
     }

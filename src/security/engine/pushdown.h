@@ -10,6 +10,8 @@
 namespace beeline::security::engine {
 
 // Facts that hold whenever the condition does. Nothing set: nothing is known.
+// The name of the process is none of them: the kernel has only the name of this moment, which a process can change, while
+// proc.name is that of its exec.
 struct Need {
     enum class Result : std::uint8_t { any, success, failure };
     enum class Scope : std::uint8_t { any, container, host };
@@ -19,8 +21,6 @@ struct Need {
     bool inet = false;         // an IPv4 or IPv6 socket
     bool name_changed = false; // the peer changed
     bool not_tcp = false;
-    bool comms_known = false;
-    std::set<std::string> comms;
     std::uint32_t classes = 0xf; // BL_CLASS_READ..OTHER
     bool paths_known = false;
     std::vector<Capture::PathText> paths; // one of them occurs in a path of the event

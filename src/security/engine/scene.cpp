@@ -145,7 +145,9 @@ void view_path(Scene& scene, FdView& view, bool open) {
             view.type = "memfd";
         }
     } else if (open && event.head.kind != BL_EVENT_creat) {
-        const std::uint64_t flags = event.head.num[event.head.kind == BL_EVENT_open ? 1 : 2];
+        const std::uint64_t flags = event.head.num[event.head.kind == BL_EVENT_open      ? 1
+                                                   : event.head.kind == BL_EVENT_openat2 ? 4
+                                                                                         : 2];
         view.directory = (flags & kDirectoryFlag) != 0;
     }
     if (view.directory) {
