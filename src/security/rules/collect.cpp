@@ -35,10 +35,11 @@ public:
             report_.error(kInvalid, trail,
                           fmt::format("'{}' is no version: expected a number or x.y.z",
                                       shown(item.version->text)));
-        } else if (!parse_version(kEngineVersion)->satisfies(*wanted)) {
+        } else if (!kEngineVersion.satisfies(*wanted)) {
             report_.error(kInvalid, trail,
                           fmt::format("these rules need engine version {}.{}.{}, this is {}",
-                                      wanted->major, wanted->minor, wanted->patch, kEngineVersion));
+                                      wanted->major, wanted->minor, wanted->patch,
+                                      to_text(kEngineVersion)));
         }
     }
 
@@ -58,16 +59,16 @@ public:
                 }
                 if (!wanted.empty()) wanted += " or ";
                 wanted += fmt::format("{} {}", shown(each.name->text), shown(each.version->text));
-                satisfied =
-                    satisfied || (each.name->text == kContainerPlugin &&
-                                  parse_version(kContainerPluginVersion)->satisfies(*version));
+                satisfied = satisfied || (each.name->text == kContainerPlugin &&
+                                          kContainerPluginVersion.satisfies(*version));
             }
             if (!good) continue;
             if (!satisfied)
                 report_.error(kInvalid, {item.spot, at(*choices.front().name)},
                               fmt::format("these rules need the plugin {}; there is only {} {}, "
                                           "which is built in",
-                                          wanted, kContainerPlugin, kContainerPluginVersion));
+                                          wanted, kContainerPlugin,
+                                          to_text(kContainerPluginVersion)));
             all_.required_plugins[choices.front().name->text] = choices.front().version->text;
         }
     }
@@ -184,7 +185,7 @@ private:
         rule.description = trimmed(item.description->text);
         set_or_append(rule.condition, *item.condition, false);
         set_or_append(rule.output, *item.output, false);
-        rule.priority = *item.priority;
+        rule.priority = item.priority.value_or(rule.priority);
         rule.tags.clear();
         add_tags(rule, item);
         rule.exceptions = exceptions;
@@ -201,52 +202,41 @@ private:
             rule.tags.insert(tag->text);
     }
 
-    // Of append and override. The deprecated append knows only conditions and exceptions.
+    // Of append and override. The deprecated append knows only conditions and exceptions; with override every key that is
+    // there has an entry.
     void change(const RuleItem& item, RuleDefinition& rule) {
-        const auto how = [&](std::string_view key) -> std::optional<Override> {
-            if (item.kind == RuleItem::Kind::append) return Override::append;
+        const auto appends = [&](std::string_view key) {
+            if (item.kind == RuleItem::Kind::append) return true;
             const auto found = item.overrides.find(key);
-            if (found == item.overrides.end()) return std::nullopt;
-            return found->second;
+            return found != item.overrides.end() && found->second == Override::append;
         };
-        const bool override_kind = item.kind == RuleItem::Kind::override;
-        if (item.exceptions && how("exceptions")) {
-            if (!change_exceptions(item, rule, *how("exceptions"))) return;
-        }
-        const auto change_text = [&](std::string_view key, MappedText& text, const Scalar* more) {
-            if (more != nullptr && how(key))
-                set_or_append(text, *more, *how(key) == Override::append);
-        };
-        change_text("condition", rule.condition, item.condition);
-        if (override_kind) {
-            change_text("output", rule.output, item.output);
-            change_description(rule, item, how("desc"));
-            if (item.tags && how("tags")) {
-                if (*how("tags") == Override::replace) rule.tags.clear();
-                add_tags(rule, item);
+        if (item.exceptions &&
+            !change_exceptions(item.spot, *item.exceptions, rule, appends("exceptions")))
+            return;
+        if (item.condition != nullptr)
+            set_or_append(rule.condition, *item.condition, appends("condition"));
+        if (item.kind == RuleItem::Kind::override) {
+            if (item.output != nullptr) set_or_append(rule.output, *item.output, appends("output"));
+            if (item.description != nullptr) {
+                if (appends("desc")) {
+                    rule.description += " ";
+                } else {
+                    rule.description.clear();
+                }
+                rule.description += trimmed(item.description->text);
             }
-            if (item.priority && how("priority")) rule.priority = *item.priority;
-            if (item.enabled && how("enabled")) rule.enabled = *item.enabled;
-            if (item.capture && how("capture")) rule.capture = *item.capture;
-            if (item.capture_duration_ms && how("capture_duration"))
-                rule.capture_duration_ms = *item.capture_duration_ms;
-            if (item.warn_evttypes && how("warn_evttypes"))
-                rule.warn_evttypes = *item.warn_evttypes;
-            if (item.skip_if_unknown_filter && how("skip-if-unknown-filter"))
-                rule.skip_if_unknown_filter = *item.skip_if_unknown_filter;
+            if (item.tags && !appends("tags")) rule.tags.clear();
+            add_tags(rule, item);
+            rule.priority = item.priority.value_or(rule.priority);
+            rule.enabled = item.enabled.value_or(rule.enabled);
+            rule.capture = item.capture.value_or(rule.capture);
+            rule.capture_duration_ms = item.capture_duration_ms.value_or(rule.capture_duration_ms);
+            rule.warn_evttypes = item.warn_evttypes.value_or(rule.warn_evttypes);
+            rule.skip_if_unknown_filter =
+                item.skip_if_unknown_filter.value_or(rule.skip_if_unknown_filter);
         }
         rule.last_index = all_.next_index++;
         rule.warned = false;
-    }
-
-    static void change_description(RuleDefinition& rule, const RuleItem& item,
-                                   std::optional<Override> how) {
-        if (item.description == nullptr || !how) return;
-        if (*how == Override::append) {
-            rule.description += " " + std::string(trimmed(item.description->text));
-        } else {
-            rule.description = trimmed(item.description->text);
-        }
     }
 
     bool check_all(const std::vector<Exception>& exceptions, std::string_view source,
@@ -262,11 +252,12 @@ private:
         return true;
     }
 
-    bool change_exceptions(const RuleItem& item, RuleDefinition& rule, Override how) {
-        const Trail trail = {item.spot};
+    bool change_exceptions(const Spot& spot, const std::vector<Exception>& exceptions,
+                           RuleDefinition& rule, bool append) {
+        const Trail trail = {spot};
         std::vector<Exception> result;
-        if (how == Override::append) result = rule.exceptions;
-        for (const Exception& exception : *item.exceptions) {
+        if (append) result = rule.exceptions;
+        for (const Exception& exception : exceptions) {
             if (exception.values.empty())
                 report_.warning("LOAD_APPEND_NO_VALUES", trail + exception.spot,
                                 "the exception has no values, so it changes nothing");
@@ -280,7 +271,7 @@ private:
                 result.push_back(exception);
                 continue;
             }
-            if (how == Override::replace)
+            if (!append)
                 report_.warning("LOAD_EXCEPTION_NAME_NOT_UNIQUE", trail + exception.spot,
                                 fmt::format("the rule has another exception '{}'",
                                             shown(exception.name->text)));
@@ -306,7 +297,7 @@ private:
 
 } // namespace
 
-void collect(Definitions& definitions, std::vector<Item> items, const Catalog& catalog,
+void collect(Definitions& definitions, const std::vector<Item>& items, const Catalog& catalog,
              Report& report) {
     Collector collector(definitions, catalog, report);
     for (const Item& item : items)

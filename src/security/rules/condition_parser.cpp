@@ -311,7 +311,7 @@ private:
     bool take_operator(Operator& op) {
         for (const std::string_view symbol : {"==", "=", "!=", "<=", "<", ">=", ">"}) {
             if (!take_text(symbol)) continue;
-            op = *parse_operator(symbol);
+            op = parse_operator(symbol).value_or(op);
             return true;
         }
         const std::string_view word = word_at(place_);

@@ -13,7 +13,7 @@ std::string parse(std::string_view text, std::size_t depth_limit = 1000) {
     if (!parsed.node)
         return std::to_string(parsed.error.position.line) + ":" +
                std::to_string(parsed.error.position.column) + ": " + parsed.error.message;
-    const std::string out = to_text(*parsed.node);
+    std::string out = to_text(*parsed.node);
     const Parsed again = parse_condition(out, depth_limit);
     if (!again.node) return "does not parse again: " + out;
     EXPECT_EQ(to_text(*again.node), out);

@@ -79,7 +79,7 @@ struct Definitions {
 };
 
 // What does not fit what is there already is reported and left out.
-void collect(Definitions& definitions, std::vector<Item> items, const Catalog& catalog,
+void collect(Definitions& definitions, const std::vector<Item>& items, const Catalog& catalog,
              Report& report);
 
 } // namespace beeline::security::rules

@@ -4,6 +4,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
@@ -256,8 +257,9 @@ private:
             auto failure = check(*inner.node, inner, source, {macro.spot}, warn);
             known = checked_.emplace(key, std::move(failure)).first;
         }
-        if (!known->second) return std::nullopt;
-        Failure failure = *known->second;
+        const std::optional<Failure>& found = known->second;
+        if (!found) return std::nullopt;
+        Failure failure = *found;
         Trail whole = trail + spot_in(condition, node.position.offset);
         whole.insert(whole.end(), failure.trail.begin(), failure.trail.end());
         failure.trail = std::move(whole);
@@ -366,13 +368,17 @@ private:
 
 // In the order of the file, whatever found them.
 void sort_by_place(std::vector<Problem>& problems) {
-    std::stable_sort(problems.begin(), problems.end(), [](const Problem& a, const Problem& b) {
-        const auto place = [](const Problem& problem) {
-            return std::pair(std::string_view(problem.file),
-                             problem.locations.back().position.offset);
-        };
-        return place(a) < place(b);
-    });
+    using Key = std::tuple<std::string_view, std::uint32_t, std::size_t>;
+    std::vector<Key> order;
+    order.reserve(problems.size());
+    for (const Problem& problem : problems)
+        order.emplace_back(problem.file, problem.locations.back().position.offset, order.size());
+    std::sort(order.begin(), order.end());
+    std::vector<Problem> sorted;
+    sorted.reserve(problems.size());
+    for (const auto& [file, offset, number] : order)
+        sorted.push_back(problems[number]);
+    problems = std::move(sorted);
 }
 
 std::string without_mark(const std::string& text) {
@@ -394,9 +400,9 @@ LoadResult load_unsorted(const std::vector<File>& files, const Catalog& catalog)
                          file.read_error);
             return result;
         }
-        auto items = read_items(source, definitions.scalars, report);
+        const auto items = read_items(source, definitions.scalars, report);
         if (report.failed()) return result;
-        collect(definitions, std::move(items), catalog, report);
+        collect(definitions, items, catalog, report);
         if (report.failed()) return result;
         const bool last = &file == &files.back();
         Compiler compiler(definitions, catalog, report,

@@ -48,7 +48,7 @@ MacroTable::Size MacroTable::resolve(std::size_t number, const ComplainOf& compl
 }
 
 MacroTable::Size MacroTable::measure(const Node& node, const Complain& complain) {
-    const ComplainOf none = [](std::size_t, const Node&, std::string) {};
+    const ComplainOf none = [](std::size_t, const Node&, const std::string&) {};
     Walk walk{nullptr, complain, none};
     Size size = visit(node, walk, 0);
     if (size.good && size.size > kMostSize) {

@@ -2,6 +2,8 @@
 
 #include <charconv>
 
+#include <fmt/format.h>
+
 namespace beeline::security::rules {
 
 std::optional<Version> parse_version(std::string_view text) {
@@ -19,6 +21,10 @@ std::optional<Version> parse_version(std::string_view text) {
     }
     if (at != end && *at != '-' && *at != '+') return std::nullopt;
     return version;
+}
+
+std::string to_text(const Version& version) {
+    return fmt::format("{}.{}.{}", version.major, version.minor, version.patch);
 }
 
 std::optional<Version> parse_engine_version(std::string_view text) {

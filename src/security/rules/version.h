@@ -4,6 +4,7 @@
 #include <compare>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace beeline::security::rules {
@@ -25,10 +26,12 @@ std::optional<Version> parse_version(std::string_view text);
 // Also a single number N, which means 0.N.0.
 std::optional<Version> parse_engine_version(std::string_view text);
 
+std::string to_text(const Version& version);
+
 // What we say we are: rules made for engines up to this one load.
-constexpr std::string_view kEngineVersion = "0.63.0";
+constexpr Version kEngineVersion{0, 63, 0};
 // Its fields are built in.
 constexpr std::string_view kContainerPlugin = "container";
-constexpr std::string_view kContainerPluginVersion = "0.7.1";
+constexpr Version kContainerPluginVersion{0, 7, 1};
 
 } // namespace beeline::security::rules

@@ -16,6 +16,8 @@ TEST(RuleVersion, IsReadStrictly) {
     EXPECT_EQ(parse_engine_version("0.57.1"), (Version{0, 57, 1}));
     EXPECT_FALSE(parse_engine_version("0.57"));
     EXPECT_FALSE(parse_engine_version("5x"));
+    EXPECT_EQ(to_text(kEngineVersion), "0.63.0");
+    EXPECT_EQ(to_text(kContainerPluginVersion), "0.7.1");
 }
 
 TEST(RuleVersion, SatisfiesOlderOnesOfItsMajor) {
