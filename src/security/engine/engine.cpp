@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::size_t kDeepestShown = 64; // ancestors in an alert
 constexpr std::uint64_t kSampleEvery = 1024;
+constexpr std::uint64_t kSortLast = 1 << 20;
 
 std::uint64_t now_ns() {
     timespec time{};
@@ -39,12 +40,31 @@ struct CompiledRule {
     std::uint64_t matches = 0, sampled_ns = 0, sampled_events = 0;
 };
 
-// A part that some rules of a kind need.
+// A part that some rules of a kind need. Which rules: bits of one word, which is all there is for up to 64 rules of a
+// kind, and of others.
 struct Gate {
     Ref ref = kTrue;
-    float order = 0;
-    std::vector<std::pair<std::uint32_t, std::uint64_t>> masks; // word, bits of rules
+    std::uint32_t word = 0;
+    std::uint64_t bits = 0;
+    std::uint32_t asked = 0, failed = 0;
+    float cost = 0;
+    std::uint32_t rules = 0;
+    std::vector<std::pair<std::uint32_t, std::uint64_t>> more;
 };
+
+// Cheap parts that rule out many rules first. What was seen counts more and more against the guess.
+float order_of(const Gate& gate) {
+    const bool negated = (gate.ref & 1) != 0;
+    const float guess = negated ? 0.02F : 0.7F;
+    const float fails =
+        (static_cast<float>(gate.failed) + guess * 8) / (static_cast<float>(gate.asked) + 8);
+    return (gate.cost + 1) / ((fails + 0.0005F) * static_cast<float>(gate.rules));
+}
+
+void sort_gates(std::vector<Gate>& gates) {
+    std::stable_sort(gates.begin(), gates.end(),
+                     [](const Gate& a, const Gate& b) { return order_of(a) < order_of(b); });
+}
 
 struct KindProgram {
     std::vector<std::uint32_t> rules; // in order; bit i of a mask is rules[i]
@@ -54,6 +74,7 @@ struct KindProgram {
     std::vector<std::uint64_t> path_view; // rules that can match another way by the reached path
     bool any_path_view = false;
     std::uint64_t events = 0;
+    std::uint64_t sort_at = 64;
 };
 
 bool selected(const EngineOptions::Selection& selection, const rules::Rule& rule) {
@@ -110,7 +131,7 @@ struct Engine::State {
     void make_capture();
     void want_state(unsigned flags);
 
-    void gate(const KindProgram& kind, std::vector<std::uint64_t>& mask);
+    void gate(KindProgram& kind, std::vector<std::uint64_t>& mask);
     void sample(KindProgram& kind);
     void alert(std::uint32_t rule, const Engine::Sink& sink);
 };
@@ -181,16 +202,19 @@ void Engine::State::make_gates(KindProgram& kind) {
     for (const auto& [ref, words_of] : masks) {
         Gate gate;
         gate.ref = ref;
-        int count = 0;
+        gate.cost = program.node(ref).cost;
         for (const auto& [word, bits] : words_of) {
-            gate.masks.emplace_back(word, bits);
-            count += std::popcount(bits);
+            gate.rules += static_cast<std::uint32_t>(std::popcount(bits));
+            if (gate.bits == 0) {
+                gate.word = word;
+                gate.bits = bits;
+            } else {
+                gate.more.emplace_back(word, bits);
+            }
         }
-        gate.order = program.node(ref).cost / static_cast<float>(count);
         kind.gates.push_back(std::move(gate));
     }
-    std::stable_sort(kind.gates.begin(), kind.gates.end(),
-                     [](const Gate& a, const Gate& b) { return a.order < b.order; });
+    sort_gates(kind.gates);
 }
 
 // Events that keep the process tree true for the fields in use.
@@ -323,21 +347,27 @@ Result<std::unique_ptr<Engine>> Engine::compile(const rules::RuleSet& set,
 }
 
 // Takes the rules out of `mask` that one of their parts rules out.
-void Engine::State::gate(const KindProgram& kind, std::vector<std::uint64_t>& mask) {
+void Engine::State::gate(KindProgram& kind, std::vector<std::uint64_t>& mask) {
     std::size_t left = 0;
     for (std::size_t i = 0; i < kind.all.size(); ++i)
         left += mask[i] != 0 ? 1 : 0;
-    for (const Gate& gate : kind.gates) {
+    for (Gate& gate : kind.gates) {
         if (left == 0) return;
-        bool needed = false;
-        for (const auto& [word, bits] : gate.masks)
+        bool needed = (mask[gate.word] & gate.bits) != 0;
+        for (const auto& [word, bits] : gate.more)
             needed |= (mask[word] & bits) != 0;
-        if (!needed || program.holds(gate.ref)) continue;
-        for (const auto& [word, bits] : gate.masks) {
-            if ((mask[word] & bits) == 0) continue;
+        if (!needed) continue;
+        ++gate.asked;
+        if (program.holds(gate.ref)) continue;
+        ++gate.failed;
+        const auto clear = [&](std::uint32_t word, std::uint64_t bits) {
+            if ((mask[word] & bits) == 0) return;
             mask[word] &= ~bits;
             left -= mask[word] == 0 ? 1 : 0;
-        }
+        };
+        clear(gate.word, gate.bits);
+        for (const auto& [word, bits] : gate.more)
+            clear(word, bits);
     }
 }
 
@@ -399,6 +429,16 @@ void Engine::evaluate(const Event& event, const Sink& sink) {
     KindProgram& kind = state.kinds[event.head.kind];
     if (kind.rules.empty()) return;
     ++kind.events;
+    // The order of the gates changes nothing but the time.
+    if (kind.events == kind.sort_at) {
+        sort_gates(kind.gates);
+        kind.sort_at = kind.sort_at < kSortLast ? kind.sort_at * 4 : kind.sort_at + kSortLast;
+        if (kind.sort_at > kSortLast)
+            for (Gate& gate : kind.gates) {
+                gate.asked /= 2;
+                gate.failed /= 2;
+            }
+    }
     state.scene.set(event);
     if (++state.events % kSampleEvery == 0) state.sample(kind);
     state.program.start(state.scene);

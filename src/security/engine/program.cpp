@@ -243,10 +243,25 @@ Ref Program::fold(Ref ref, std::uint16_t kind) {
 }
 
 void Program::finish() {
-    known_.assign(nodes_.size(), Known{});
     for (Node& one : nodes_)
         std::stable_sort(one.children.begin(), one.children.end(),
                          [&](Ref a, Ref b) { return node(a).cost < node(b).cost; });
+    steps_.clear();
+    for (const Node& one : nodes_) {
+        Step step;
+        step.kind = one.kind;
+        step.path_view = one.path_view;
+        if (one.kind == Kind::check) {
+            step.check = &checks_[one.check];
+            step.many = ways_[one.check] == Way::many;
+            step.first = check_slots_[one.check];
+        } else {
+            step.first = static_cast<std::uint32_t>(children_.size());
+            step.count = static_cast<std::uint32_t>(one.children.size());
+            children_.insert(children_.end(), one.children.begin(), one.children.end());
+        }
+        steps_.push_back(step);
+    }
     node_of_.clear();
     folded_.clear();
     check_of_.clear();
@@ -259,11 +274,11 @@ std::vector<Ref> Program::conjuncts(Ref ref) const {
     return out;
 }
 
-bool Program::judge(const Node& node) {
-    const Check& check = checks_[node.check];
-    if (ways_[node.check] == Way::many) return check_many(check, *scene_);
-    Slot& slot = slots_[check_slots_[node.check]];
-    const std::uint64_t stamp = check.left.path_view ? view_stamp_ : stamp_;
+bool Program::judge(const Step& step) {
+    const Check& check = *step.check;
+    if (step.many) return check_many(check, *scene_);
+    Slot& slot = slots_[step.first];
+    const std::uint64_t stamp = step.path_view ? view_stamp_ : stamp_;
     if (slot.stamp != stamp) {
         slot.stamp = stamp;
         Cursor cursor;
@@ -278,33 +293,24 @@ bool Program::judge(const Node& node) {
 }
 
 bool Program::holds(Ref ref) {
-    const Node& one = nodes_[ref / 2];
+    Step& step = steps_[ref / 2];
     const bool negated = (ref & 1) != 0;
-    Known& known = known_[ref / 2];
-    const std::uint64_t stamp = one.path_view ? view_stamp_ : stamp_;
-    if (known.stamp == stamp) return known.value != negated;
+    const std::uint64_t stamp = step.path_view ? view_stamp_ : stamp_;
+    if (step.stamp == stamp) return step.known != negated;
     bool value = false;
-    switch (one.kind) {
-    case Kind::constant: break;
-    case Kind::check: value = judge(one); break;
-    case Kind::all:
-        value = true;
-        for (const Ref child : one.children)
-            if (!holds(child)) {
-                value = false;
+    if (step.kind == Kind::check) {
+        value = judge(step);
+    } else if (step.kind != Kind::constant) {
+        value = step.kind == Kind::all;
+        const Ref* child = children_.data() + step.first;
+        for (std::uint32_t i = 0; i < step.count; ++i)
+            if (holds(child[i]) != value) {
+                value = !value;
                 break;
             }
-        break;
-    case Kind::any:
-        for (const Ref child : one.children)
-            if (holds(child)) {
-                value = true;
-                break;
-            }
-        break;
     }
-    known.stamp = stamp;
-    known.value = value;
+    step.stamp = stamp;
+    step.known = value;
     return value != negated;
 }
 

@@ -62,10 +62,6 @@ private:
         bool present = false;
         Value value;
     };
-    struct Known {
-        std::uint64_t stamp = 0;
-        bool value = false;
-    };
     // How a check is judged.
     enum class Way : std::uint8_t { slot, many };
 
@@ -76,8 +72,21 @@ private:
     // One check for several of the same field among the parts of `any` (or, negated, of `all`).
     void merge(std::vector<Ref>& parts, bool negated);
     Truth truth(const Check& check, std::uint16_t kind) const;
-    bool judge(const Node& node);
 
+    // What evaluation needs of a node, close together.
+    struct Step {
+        std::uint64_t stamp = 0;
+        Kind kind = Kind::constant;
+        bool path_view = false;
+        bool known = false; // the value at `stamp`
+        bool many = false;
+        std::uint32_t first = 0, count = 0; // children; of a check its slot
+        const Check* check = nullptr;
+    };
+    bool judge(const Step& step);
+
+    std::vector<Step> steps_;
+    std::vector<Ref> children_;
     std::vector<Node> nodes_;
     std::vector<Check> checks_;
     std::vector<std::uint32_t> check_slots_;
@@ -87,7 +96,6 @@ private:
     std::unordered_map<std::string, Ref> check_of_;
     std::map<std::pair<Kind, std::vector<Ref>>, Ref> node_of_;
     std::unordered_map<std::uint64_t, Ref> folded_; // node and kind
-    std::vector<Known> known_;
     Scene* scene_ = nullptr;
     std::uint64_t stamp_ = 0;
     std::uint64_t view_stamp_ = 0;
