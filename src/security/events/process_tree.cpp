@@ -59,6 +59,12 @@ struct Node : Process {
 struct ProcessTree::State {
     State(Options given, PlacementOf of) : options(given), placement(std::move(of)) {}
 
+    // Wraps where a recording makes no sense.
+    [[nodiscard]] std::int64_t real_time(std::uint64_t boot_ns) const {
+        return static_cast<std::int64_t>(boot_ns +
+                                         static_cast<std::uint64_t>(options.boot_time_ns));
+    }
+
     Node* find(std::uint32_t pid, std::uint64_t start_ns) {
         if (last != nullptr && last->key.pid == pid && last->key.start_ns == start_ns) return last;
         const auto newest = by_pid.find(pid);
@@ -84,7 +90,7 @@ struct ProcessTree::State {
         node->rough = is_tick(start_ns);
         node->image = no_image();
         node->guessed = true;
-        node->started_ns = static_cast<std::int64_t>(start_ns) + options.boot_time_ns;
+        node->started_ns = real_time(start_ns);
         Node*& newest = by_pid[pid];
         // Whoever had the pid before is gone, whether or not its end was seen.
         Node** place = &newest;
@@ -432,7 +438,7 @@ void ProcessTree::apply(Event& event) {
         node->gid = head.gid;
     }
     event.number = ++state.number;
-    event.time_ns = static_cast<std::int64_t>(head.time_ns) + state.options.boot_time_ns;
+    event.time_ns = state.real_time(head.time_ns);
     event.process = node;
 }
 
