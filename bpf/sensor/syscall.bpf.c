@@ -8,6 +8,7 @@
  * Events: every kind with a syscall number; a failed execve, the successful one is in process.bpf.c.
  * On an error the record goes out with what there is and a flag, or is counted as lost.
  */
+#include "lib/match.h"
 #include "lib/socket.h"
 #include "lib/task.h"
 
@@ -104,8 +105,8 @@ BL_STEP int add_path(struct event_scratch *s, __u32 str, __u64 address, __u32 sl
 	event_kernel_bytes(s, str, event_address(s, entered->text[slot & 1]),
 			   entered->length[slot & 1]);
 	if (length == entered->length[slot & 1] &&
-	    path_same(s, __builtin_offsetof(struct event_scratch, head) + used,
-		      __builtin_offsetof(struct event_scratch, head) + from, length)) {
+	    match_same(s, __builtin_offsetof(struct event_scratch, head) + used,
+		       __builtin_offsetof(struct event_scratch, head) + from, length)) {
 		s->used = from;
 		s->head.str[str].offset = used;
 		return length;
@@ -125,7 +126,7 @@ BL_STEP int add_named(struct event_scratch *s, __u64 address, int dirfd, __u32 s
 
 	if (!s || add_path(s, str, address, slot) < 0)
 		return -1;
-	path_judge_named(s, str, base, dirfd);
+	match_named(s, str, base, dirfd);
 	return 0;
 }
 
@@ -175,8 +176,8 @@ static __always_inline bool asked_differs(struct event_scratch *s, bool relative
 
 	if (relative || at > BL_PATH_LONGEST || BL_PATH_LONGEST - at != length)
 		return true;
-	return !path_same(s, event_offset_of(s, BL_STR_PATH),
-			  __builtin_offsetof(struct event_scratch, walk[0].text) + at, length);
+	return !match_same(s, event_offset_of(s, BL_STR_PATH),
+			   __builtin_offsetof(struct event_scratch, walk[0].text) + at, length);
 }
 
 BL_STEP int on_open(struct event_scratch *s)
@@ -199,7 +200,7 @@ BL_STEP int on_open(struct event_scratch *s)
 			  event_read(event_read(file, f_inode), i_mode) & 0111;
 		path_walk_file(s, 0, file);
 		if (s->want & BL_WANT_PATH)
-			s->found |= path_match_walk(s, 0);
+			s->found |= match_walk(s, 0);
 	}
 	classes = open_classes(flags, created);
 	if (address && event_user_text(s, BL_STR_PATH, address) > 0) {
@@ -207,14 +208,14 @@ BL_STEP int on_open(struct event_scratch *s)
 		if (relative)
 			path_walk_base(s, 1, dirfd);
 		if (s->want & BL_WANT_PATH) {
-			if (!file && path_is_crooked(s, event_offset_of(s, BL_STR_PATH),
-						     s->head.str[BL_STR_PATH].length))
+			if (!file && match_is_crooked(s, event_offset_of(s, BL_STR_PATH),
+						      s->head.str[BL_STR_PATH].length))
 				s->found = ~0U;
 			else if (!file || asked_differs(s, relative))
-				s->found |= path_match_asked(s, BL_STR_PATH, 1);
+				s->found |= match_asked(s, BL_STR_PATH, 1);
 		}
 	}
-	if (!path_verdict(s, classes))
+	if (!match_verdict(s, classes))
 		return 0;
 	if (relative)
 		path_add(s, 1, BL_STR_BASE);
@@ -256,7 +257,7 @@ BL_STEP int on_path(struct event_scratch *s, __u32 shape)
 			/* AT_EMPTY_PATH: the descriptor itself */
 			path_walk_base(s, 0, num[0]);
 			if (s->want & BL_WANT_PATH)
-				s->found |= path_match_walk(s, 0);
+				s->found |= match_walk(s, 0);
 			path_add(s, 0, BL_STR_RESOLVED);
 		}
 		break;
@@ -281,13 +282,13 @@ BL_STEP int on_path(struct event_scratch *s, __u32 shape)
 		path_walk(s, 0, event_address(s, event_read(fs, pwd.mnt)),
 			  event_address(s, event_read(fs, pwd.dentry)));
 		if (s->want & BL_WANT_PATH)
-			s->found |= path_match_walk(s, 0);
+			s->found |= match_walk(s, 0);
 		path_add(s, 0, BL_STR_RESOLVED);
 	}
 	if ((s->head.kind == BL_EVENT_symlink || s->head.kind == BL_EVENT_symlinkat) &&
 	    s->want & BL_WANT_PATH && !path_is_relative(s, BL_STR_PATH))
-		s->found |= path_match_asked(s, BL_STR_PATH, 1);
-	return path_verdict(s, BL_CLASS_OTHER);
+		s->found |= match_asked(s, BL_STR_PATH, 1);
+	return match_verdict(s, BL_CLASS_OTHER);
 }
 
 /* --- sockets --- */
@@ -446,7 +447,7 @@ BL_STEP int on_descriptor(struct event_scratch *s, __u32 shape)
 		return 0;
 	file = path_file_of(s->head.num[0]);
 	if (file && socket_of(file)) {
-		if (!add_socket(s, s->head.num[0], &sk) || !path_verdict(s, BL_CLASS_OTHER))
+		if (!add_socket(s, s->head.num[0], &sk) || !match_verdict(s, BL_CLASS_OTHER))
 			return 0;
 	} else {
 		if (s->want & BL_WANT_INET) {
@@ -456,9 +457,9 @@ BL_STEP int on_descriptor(struct event_scratch *s, __u32 shape)
 		if (file) {
 			path_walk_file(s, 0, file);
 			if (s->want & BL_WANT_PATH)
-				s->found |= path_match_walk(s, 0);
+				s->found |= match_walk(s, 0);
 		}
-		if (!path_verdict(s, BL_CLASS_OTHER))
+		if (!match_verdict(s, BL_CLASS_OTHER))
 			return 0;
 		if (file) {
 			path_add(s, 0, BL_STR_RESOLVED);
@@ -484,7 +485,7 @@ BL_STEP int on_exec_failed(struct event_scratch *s)
 		return 0;
 	at = s->head.kind == BL_EVENT_execveat;
 	add_named(s, at ? s->head.num[1] : s->head.num[0], at ? (int)s->head.num[0] : -100, 0);
-	return path_verdict(s, BL_CLASS_OTHER);
+	return match_verdict(s, BL_CLASS_OTHER);
 }
 
 /* --- the dispatcher --- */
