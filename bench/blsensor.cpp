@@ -1,6 +1,7 @@
 // What the security sensors add to system calls that no rule wants, or that the kernel side filters: the same loops with the
 // sensors attached and detached in turn, by CPU time, on one CPU.
 //   blsensor [ROUNDS]
+//   blsensor hold SECONDS    only keeps the sensors attached and the rings empty, for a profiler
 // Prints one JSON object a case: nanoseconds an operation without sensors, and what they add (medians).
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <functional>
+#include <string_view>
 #include <vector>
 
 #include "ebpf/merged_ring.h"
@@ -112,6 +114,7 @@ bool own_network() {
 } // namespace
 
 int main(int argc, char** argv) {
+    const bool hold = argc > 2 && std::string_view(argv[1]) == "hold";
     const int rounds = argc > 1 ? std::atoi(argv[1]) : 15;
     cpu_set_t cpus;
     CPU_ZERO(&cpus);
@@ -129,6 +132,14 @@ int main(int argc, char** argv) {
     auto ring = ebpf::MergedRing::open(maps);
     if (!ring) return 1;
 
+    if (hold) {
+        if (!(*sensor)->set(capture())) return 1;
+        for (int i = 0; i < std::atoi(argv[2]) * 100; ++i) {
+            usleep(10000);
+            (*ring)->consume([](std::span<const std::byte>) {});
+        }
+        return 0;
+    }
     const int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
     const char* file = "/tmp/blsensor-file";
     close(open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
@@ -184,11 +195,12 @@ int main(int argc, char** argv) {
                     item.step();
                 // Whatever disturbs only adds: of many short blocks the fastest is nearest to the truth.
                 double best = 1e18;
+                const int steps = item.count / kBlocks;
                 for (int block = 0; block < kBlocks; ++block) {
                     const double start = item.clock();
-                    for (int i = 0; i < item.count / kBlocks; ++i)
+                    for (int i = 0; i < steps; ++i)
                         item.step();
-                    best = std::min(best, (item.clock() - start) / (item.count / kBlocks));
+                    best = std::min(best, (item.clock() - start) / steps);
                 }
                 time[with ? 1 : 0] = best;
                 (*ring)->consume([](std::span<const std::byte>) {});

@@ -7,6 +7,7 @@
  * Events: the kinds of the same system calls with BL_EVENT_URING; the result is not known yet, so it is 0.
  * Sockets that are registered with the ring (fixed files) have no facts here.
  */
+#include "lib/match.h"
 #include "lib/socket.h"
 #include "lib/task.h"
 
@@ -60,7 +61,7 @@ static __always_inline void add_named(struct event_scratch *s, struct filename *
 	if (!name || event_kernel_text(s, str, event_address(s, event_read(name, name))) < 0)
 		s->head.flags |= BL_EVENT_UNREAD;
 	else
-		path_judge_named(s, str, second ? BL_STR_BASE2 : BL_STR_BASE, dirfd);
+		match_named(s, str, second ? BL_STR_BASE2 : BL_STR_BASE, dirfd);
 }
 
 static __always_inline int on_open(struct event_scratch *s, struct io_kiocb *request)
@@ -77,7 +78,7 @@ static __always_inline int on_open(struct event_scratch *s, struct io_kiocb *req
 		s->head.num[3] = event_read(open, how.mode);
 	}
 	add_named(s, event_read(open, filename), event_read(open, dfd), false);
-	return path_verdict(
+	return match_verdict(
 		s, (mode != 1 ? BL_CLASS_READ : 0) | (mode != 0 ? BL_CLASS_WRITE : 0) |
 			   (s->head.num[3] & 0111 || s->head.num[5] & 0111 ? BL_CLASS_EXEC : 0));
 }
@@ -104,10 +105,10 @@ static __always_inline int on_two_paths(struct event_scratch *s, struct io_kiocb
 		event_kernel_text(s, BL_STR_PATH,
 				  event_address(s, event_read(event_read(link, oldpath), name)));
 		if (s->want & BL_WANT_PATH && !path_is_relative(s, BL_STR_PATH))
-			s->found |= path_match_asked(s, BL_STR_PATH, 1);
+			s->found |= match_asked(s, BL_STR_PATH, 1);
 		add_named(s, event_read(link, newpath), event_read(link, new_dfd), true);
 	}
-	return path_verdict(s, BL_CLASS_OTHER);
+	return match_verdict(s, BL_CLASS_OTHER);
 }
 
 static __always_inline int on_one_path(struct event_scratch *s, struct io_kiocb *request)
@@ -124,7 +125,7 @@ static __always_inline int on_one_path(struct event_scratch *s, struct io_kiocb 
 		s->head.num[2] = event_read(mkdir, mode);
 		add_named(s, event_read(mkdir, filename), event_read(mkdir, dfd), false);
 	}
-	return path_verdict(s, BL_CLASS_OTHER);
+	return match_verdict(s, BL_CLASS_OTHER);
 }
 
 /* The address of a connect, bind or send: copied into kernel memory before the request gets here. */

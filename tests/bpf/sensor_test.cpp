@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
+#include <sys/sysmacros.h>
 #include <sys/un.h>
 
 namespace beeline::security {
@@ -527,6 +528,81 @@ TEST_F(SensorTest, UnixSocketsHaveTheirPath) {
     const Seen connect = one(BL_EVENT_connect);
     EXPECT_EQ(connect.text[BL_STR_PATH], name);
     EXPECT_EQ(connect.as<bl_event_sock>().family, AF_UNIX);
+}
+
+TEST_F(SensorTest, AsAContainerSeesIt) {
+    want({{BL_EVENT_openat, 0}});
+    for (const char* name : {"lower", "upper", "work", "root"})
+        std::filesystem::create_directory(path(name));
+    std::filesystem::copy_file("/bin/true", path("lower/base"));
+    const int status = run([&] {
+        if (unshare(CLONE_NEWNS) != 0) _exit(1);
+        mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
+        const std::string layers =
+            "lowerdir=" + path("lower") + ",upperdir=" + path("upper") + ",workdir=" + path("work");
+        if (mount("overlay", path("root").c_str(), "overlay", 0, layers.c_str()) != 0) _exit(77);
+        std::filesystem::copy_file(path("root/base"), path("root/dropped"));
+        for (const char* program : {"root/base", "root/dropped"}) {
+            if (const pid_t child = fork(); child != 0) {
+                waitpid(child, nullptr, 0);
+                continue;
+            }
+            execl(path(program).c_str(), program, nullptr);
+        }
+        if (unshare(CLONE_NEWPID) != 0) _exit(2);
+        if (const pid_t child = fork(); child != 0) {
+            waitpid(child, nullptr, 0);
+            return;
+        }
+        if (chroot(path("root").c_str()) != 0 || chdir("/") != 0) _exit(3);
+        call(SYS_openat, AT_FDCWD, "base", O_RDONLY);
+    });
+    if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "no overlay here";
+    std::vector<Seen> opens;
+    for (const Seen& seen : of(BL_EVENT_openat))
+        if (seen.text[BL_STR_PATH] == "base") opens.push_back(seen);
+    ASSERT_FALSE(opens.empty());
+    EXPECT_EQ(opens[0].text[BL_STR_RESOLVED], "/base") << "from the root of the process";
+    EXPECT_EQ(opens[0].text[BL_STR_BASE], "/");
+    EXPECT_EQ(opens[0].as<bl_event_file>().flags, BL_FILE_LOWER);
+    const auto execs = of(BL_EVENT_execve);
+    ASSERT_EQ(execs.size(), 2U);
+    EXPECT_EQ(execs[0].text[BL_STR_RESOLVED], path("root/base"));
+    EXPECT_EQ(execs[0].as<bl_event_task>().exe.flags, BL_FILE_LOWER | BL_FILE_WRITABLE);
+    EXPECT_EQ(execs[1].as<bl_event_task>().exe.flags, BL_FILE_UPPER | BL_FILE_WRITABLE);
+    const auto clones = of(BL_EVENT_clone);
+    ASSERT_EQ(clones.size(), 3U);
+    const auto first = clones[2].as<bl_event_task>();
+    EXPECT_EQ(first.vpid, 1U);
+    EXPECT_NE(first.pid, 1U);
+    EXPECT_EQ(first.vsid, 0U) << "a session from outside has no number inside";
+    EXPECT_EQ(first.pidns_start_ns, first.start_ns) << "it is the first of its namespace";
+    struct stat space{};
+    ASSERT_EQ(stat("/proc/self/ns/pid", &space), 0);
+    EXPECT_NE(first.ns_pid, space.st_ino);
+}
+
+TEST_F(SensorTest, TerminalOfAProcess) {
+    want({});
+    const int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    ASSERT_GE(master, 0);
+    ASSERT_EQ(grantpt(master), 0);
+    ASSERT_EQ(unlockpt(master), 0);
+    std::array<char, 64> name{};
+    ASSERT_EQ(ptsname_r(master, name.data(), name.size()), 0);
+    struct stat terminal{};
+    ASSERT_EQ(stat(name.data(), &terminal), 0);
+    run([&] {
+        setsid();
+        const int fd = open(name.data(), O_RDWR | O_CLOEXEC);
+        if (ioctl(fd, TIOCSCTTY, 0) != 0) _exit(1);
+        execl("/bin/true", "true", nullptr);
+    });
+    const auto task = one(BL_EVENT_execve).as<bl_event_task>();
+    const unsigned major = gnu_dev_major(terminal.st_rdev), minor = gnu_dev_minor(terminal.st_rdev);
+    EXPECT_EQ(task.tty, (minor & 0xff) | major << 8 | (minor & ~0xffU) << 12);
+    EXPECT_EQ(task.sid, static_cast<std::uint32_t>(child_));
+    close(master);
 }
 
 } // namespace

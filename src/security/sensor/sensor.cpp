@@ -118,7 +118,7 @@ Result<> Sensor::State::find_maps() {
     scope = TRY(process.map("bl_scope"));
     sensor = TRY(process.map("bl_sensor"));
     stat = TRY(process.map("bl_sensor_stat"));
-    path_memory = TRY(ebpf::MapMemory::of(TRY(process.map("bl_path"))));
+    path_memory = TRY(ebpf::MapMemory::of(TRY(syscall.map("bl_path"))));
     syscall_memory = TRY(ebpf::MapMemory::of(TRY(syscall.map(".bss"))));
     if (syscall_memory.bytes().size() < sizeof(bl_syscall_table))
         return fail(Code::internal, "the syscall sensor has no table of numbers");
@@ -270,17 +270,24 @@ Result<std::unique_ptr<Sensor>> Sensor::load(const Options& options) {
     const auto share = [&](ebpf::Object& object) -> Result<> {
         TRY(prepare(object));
         for (const char* map : {"bl_procs", "bl_events", "bl_sensor_stat", "bl_sensor", "bl_want",
-                                "bl_comm", "bl_scope", "bl_scratch", "bl_path"}) {
+                                "bl_comm", "bl_scope", "bl_scratch"}) {
             TRY(object.share_map(map, TRY(process.map(map))));
         }
-        return object.load();
+        return {};
     };
     ebpf::Object syscall = TRY(ebpf::Object::open("syscall", elf_of(syscall_bpf__elf_bytes)));
     TRY(share(syscall));
+    TRY(syscall.load());
+    const auto share_all = [&](ebpf::Object& object) -> Result<> {
+        TRY(share(object));
+        for (const char* map : {"bl_path", "bl_peer"})
+            TRY(object.share_map(map, TRY(syscall.map(map))));
+        return object.load();
+    };
     std::unique_ptr<ebpf::Object> uring;
     {
         ebpf::Object object = TRY(ebpf::Object::open("uring", elf_of(uring_bpf__elf_bytes)));
-        if (const auto done = share(object); done)
+        if (const auto done = share_all(object); done)
             uring = std::make_unique<ebpf::Object>(std::move(object));
         else
             log_warn("io_uring is not watched", kv("why", done.error().message));
