@@ -1,10 +1,12 @@
 #include "agent/security.h"
 
 #include <netdb.h>
+#include <resolv.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
+#include <mutex>
 #include <set>
 #include <thread>
 
@@ -25,6 +27,7 @@ constexpr std::uint64_t kTidyPeriodMs = 1'000;
 constexpr unsigned kSettleMs = 100;
 constexpr std::size_t kFlowsOfAlert = 10;
 constexpr std::size_t kCgroupsKnown = 4096;
+constexpr std::size_t kNameThreads = 16;
 constexpr std::int64_t kFlowsBackNs = 60'000'000'000;
 constexpr std::uint32_t kProcessRingBytes = 4U << 20;
 
@@ -332,25 +335,52 @@ Result<> Security::watch_rules() {
     return {};
 }
 
-// Names that rules compare addresses with, looked up where it may take its time.
+// Names that rules compare addresses with, looked up where it may take its time: each name has a few seconds, and what is
+// found counts at once. Nobody waits for the threads, so they touch nothing of this.
 void Security::resolve_names() {
-    std::set<std::string> names;
+    auto names = std::make_shared<std::set<std::string>>();
     for (const auto& rule : guard_->loaded().set.rules)
-        collect_names(*rule.condition, names);
-    if (names.empty()) return;
-    std::thread([this, names = std::move(names), facts = std::make_shared<HostFacts>(*host_),
-                 &loop = loop_, alive = std::weak_ptr<int>(alive_)] {
-        for (const auto& name : names) {
-            if (auto addresses = addresses_of(name); !addresses.empty())
-                facts->resolved[name] = std::move(addresses);
-            if (alive.expired()) return;
-        }
-        loop.post([this, facts, alive] {
-            if (alive.expired() || facts->resolved == host_->resolved) return;
-            host_ = facts;
-            guard_->set_host(facts);
-        });
-    }).detach();
+        collect_names(*rule.condition, *names);
+    if (names->empty() || !resolving_.expired()) return;
+    struct Work {
+        std::mutex mutex;
+        std::vector<std::string> names;
+    };
+    auto work = std::make_shared<Work>();
+    work->names.assign(names->begin(), names->end());
+    resolving_ = work;
+    const auto threads = std::min(kNameThreads, work->names.size());
+    for (std::size_t i = 0; i < threads; ++i) {
+        std::thread([this, work, &loop = loop_, alive = std::weak_ptr<int>(alive_)] {
+            (void)res_init();
+            _res.retrans = 1;
+            _res.retry = 1;
+            for (;;) {
+                std::string name;
+                {
+                    const std::lock_guard lock(work->mutex);
+                    if (work->names.empty() || alive.expired()) return;
+                    name = std::move(work->names.back());
+                    work->names.pop_back();
+                }
+                auto addresses = addresses_of(name);
+                const auto still = alive.lock();
+                if (addresses.empty() || !still) continue;
+                loop.post([this, alive, name, addresses = std::move(addresses)] {
+                    if (!alive.expired()) resolved(name, addresses);
+                });
+            }
+        }).detach();
+    }
+}
+
+void Security::resolved(const std::string& name, const std::vector<std::string>& addresses) {
+    const auto known = host_->resolved.find(name);
+    if (known != host_->resolved.end() && known->second == addresses) return;
+    auto facts = std::make_shared<HostFacts>(*host_);
+    facts->resolved[name] = addresses;
+    host_ = facts;
+    guard_->set_host(host_);
 }
 
 void Security::set_workloads(const std::vector<model::Workload>& workloads) {

@@ -58,6 +58,7 @@ private:
     Result<> watch_rules();
     void add_flows(model::Alert& alert) const;
     void resolve_names();
+    void resolved(const std::string& name, const std::vector<std::string>& addresses);
     void set_scope(std::uint64_t cgroup);
     std::string recording_context();
     Result<> snapshot(bool environment, const security::RecordHandler& handler) const; // any thread
@@ -76,6 +77,7 @@ private:
     std::unique_ptr<security::Guard> guard_;
     std::vector<std::unique_ptr<source::FolderWatch>> watches_;
     std::vector<loop::Loop::TimerId> timers_;
+    std::weak_ptr<void> resolving_;                         // the look-up that runs
     std::shared_ptr<int> alive_ = std::make_shared<int>(0); // for threads that may outlive this
 };
 
