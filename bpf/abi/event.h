@@ -14,128 +14,130 @@
  * Kinds: X(name, number, x86-64 syscall or -1, i386 syscall or -1, shape).
  * The name is what rules call evt.type. Numbers are part of recordings: never reuse one.
  * The shape says how the kernel side reads the arguments (enum bl_event_shape).
+ * comm: num[0] and num[1] are the pid and tid of who was renamed, str[0] the new name; the head is who
+ * did it. clone: the head is the parent, the facts are the child's, the result is its pid.
  */
-#define BL_EVENT_KINDS(X)                                                                         \
-	X(proc, 1, -1, -1, task)       /* snapshot of a process that was there before */          \
-	X(execve, 2, 59, 11, exec)     /* success, by whichever call; failure of execve */        \
-	X(execveat, 3, 322, 358, exec) /* failure only */                                         \
-	X(clone, 4, -1, -1, task)      /* a new process; num[0] clone flags */                    \
-	X(procexit, 5, -1, -1, exit)   /* the whole process ended */                              \
-	X(comm, 6, -1, -1, comm) /* a rename but by exec; num[0], num[1]: its pid, tid; str[0] */ \
-	X(open, 10, 2, 5, open)                                                                   \
-	X(openat, 11, 257, 295, open)                                                             \
-	X(openat2, 12, 437, 437, open)                                                            \
-	X(creat, 13, 85, 8, open)                                                                 \
-	X(open_by_handle_at, 14, 304, 342, open)                                                  \
-	X(read, 20, 0, 3, io)                                                                     \
-	X(write, 21, 1, 4, io)                                                                    \
-	X(pread64, 22, 17, 180, io)                                                               \
-	X(pwrite64, 23, 18, 181, io)                                                              \
-	X(readv, 24, 19, 145, fd)                                                                 \
-	X(writev, 25, 20, 146, fd)                                                                \
-	X(preadv, 26, 295, 333, fd)                                                               \
-	X(pwritev, 27, 296, 334, fd)                                                              \
-	X(sendfile, 28, 40, 239, fd)                                                              \
-	X(splice, 29, 275, 313, fd)                                                               \
-	X(copy_file_range, 30, 326, 377, fd)                                                      \
-	X(truncate, 31, 76, 193, path)                                                            \
-	X(ftruncate, 32, 77, 194, fd)                                                             \
-	X(fallocate, 33, 285, 324, fd)                                                            \
-	X(rename, 40, 82, 38, path2)                                                              \
-	X(renameat, 41, 264, 302, at2)                                                            \
-	X(renameat2, 42, 316, 353, at2)                                                           \
-	X(unlink, 43, 87, 10, path)                                                               \
-	X(unlinkat, 44, 263, 301, at)                                                             \
-	X(rmdir, 45, 84, 40, path)                                                                \
-	X(link, 46, 86, 9, path2)                                                                 \
-	X(linkat, 47, 265, 303, at2)                                                              \
-	X(symlink, 48, 88, 83, path2)                                                             \
-	X(symlinkat, 49, 266, 304, symlinkat)                                                     \
-	X(mkdir, 50, 83, 39, path)                                                                \
-	X(mkdirat, 51, 258, 296, at)                                                              \
-	X(mknod, 52, 133, 14, path)                                                               \
-	X(mknodat, 53, 259, 297, at)                                                              \
-	X(chmod, 60, 90, 15, path)                                                                \
-	X(fchmod, 61, 91, 94, fd)                                                                 \
-	X(fchmodat, 62, 268, 306, at)                                                             \
-	X(fchmodat2, 63, 452, 452, at)                                                            \
-	X(chown, 64, 92, 212, path)                                                               \
-	X(lchown, 65, 94, 198, path)                                                              \
-	X(fchown, 66, 93, 207, fd)                                                                \
-	X(fchownat, 67, 260, 298, at)                                                             \
-	X(mount, 70, 165, 21, path2) /* source, target */                                         \
-	X(umount2, 71, 166, 52, path)                                                             \
-	X(fsopen, 72, 430, 430, path)                                                             \
-	X(fsconfig, 73, 431, 431, fd)                                                             \
-	X(fsmount, 74, 432, 432, fd)                                                              \
-	X(move_mount, 75, 429, 429, at2)                                                          \
-	X(open_tree, 76, 428, 428, at)                                                            \
-	X(mount_setattr, 77, 442, 442, at)                                                        \
-	X(pivot_root, 78, 155, 217, path2)                                                        \
-	X(chroot, 79, 161, 61, path)                                                              \
-	X(chdir, 80, 80, 12, path) /* str[1]: the new directory */                                \
-	X(fchdir, 81, 81, 133, fd)                                                                \
-	X(setuid, 90, 105, 213, num)                                                              \
-	X(setgid, 91, 106, 214, num)                                                              \
-	X(setreuid, 92, 113, 203, num)                                                            \
-	X(setregid, 93, 114, 204, num)                                                            \
-	X(setresuid, 94, 117, 208, num)                                                           \
-	X(setresgid, 95, 119, 210, num)                                                           \
-	X(setfsuid, 96, 122, 215, num)                                                            \
-	X(setfsgid, 97, 123, 216, num)                                                            \
-	X(capset, 98, 126, 185, num)                                                              \
-	X(setsid, 99, 112, 66, num)                                                               \
-	X(setpgid, 100, 109, 57, num)                                                             \
-	X(setns, 101, 308, 346, fd)                                                               \
-	X(unshare, 102, 272, 310, num)                                                            \
-	X(prctl, 103, 157, 172, num)                                                              \
-	X(ptrace, 110, 101, 26, num)                                                              \
-	X(process_vm_readv, 111, 310, 347, num)                                                   \
-	X(process_vm_writev, 112, 311, 348, num)                                                  \
-	X(kill, 113, 62, 37, num)                                                                 \
-	X(tkill, 114, 200, 238, num)                                                              \
-	X(tgkill, 115, 234, 270, num)                                                             \
-	X(pidfd_open, 116, 434, 434, num)                                                         \
-	X(pidfd_getfd, 117, 438, 438, num)                                                        \
-	X(pidfd_send_signal, 118, 424, 424, num)                                                  \
-	X(socket, 120, 41, 359, sock_result)                                                      \
-	X(socketpair, 121, 53, 360, num)                                                          \
-	X(connect, 122, 42, 362, sock_addr)                                                       \
-	X(accept, 123, 43, -1, sock_result)                                                       \
-	X(accept4, 124, 288, 364, sock_result)                                                    \
-	X(bind, 125, 49, 361, sock_addr)                                                          \
-	X(listen, 126, 50, 363, sock)                                                             \
-	X(sendto, 127, 44, 369, sock_send)                                                        \
-	X(sendmsg, 128, 46, 370, sock_send)                                                       \
-	X(sendmmsg, 129, 307, 345, sock_send)                                                     \
-	X(recvfrom, 130, 45, 371, sock_recv)                                                      \
-	X(recvmsg, 131, 47, 372, sock_recv)                                                       \
-	X(recvmmsg, 132, 299, 337, sock_recv)                                                     \
-	X(shutdown, 133, 48, 373, sock)                                                           \
-	X(pipe, 140, 22, 42, num)                                                                 \
-	X(pipe2, 141, 293, 331, num)                                                              \
-	X(dup, 142, 32, 41, fd)                                                                   \
-	X(dup2, 143, 33, 63, fd)                                                                  \
-	X(dup3, 144, 292, 330, fd)                                                                \
-	X(fcntl, 145, 72, 55, fd) /* only F_DUPFD and F_DUPFD_CLOEXEC */                          \
-	X(close, 146, 3, 6, num)                                                                  \
-	X(memfd_create, 147, 319, 356, path)                                                      \
-	X(mmap, 150, 9, 192, num)      /* only with PROT_EXEC */                                  \
-	X(mprotect, 151, 10, 125, num) /* only with PROT_EXEC */                                  \
-	X(pkey_mprotect, 152, 329, 380, num)                                                      \
-	X(init_module, 160, 175, 128, num)                                                        \
-	X(finit_module, 161, 313, 350, fd)                                                        \
-	X(delete_module, 162, 176, 129, path)                                                     \
-	X(bpf, 163, 321, 357, num)                                                                \
-	X(userfaultfd, 164, 323, 374, num)                                                        \
-	X(keyctl, 165, 250, 288, num)                                                             \
-	X(add_key, 166, 248, 286, num)                                                            \
-	X(request_key, 167, 249, 287, num)                                                        \
-	X(perf_event_open, 168, 298, 336, num)                                                    \
-	X(io_uring_setup, 169, 425, 425, num)                                                     \
-	X(io_uring_enter, 170, 426, 426, num)                                                     \
-	X(io_uring_register, 171, 427, 427, num)                                                  \
-	X(flow, 200, -1, -1, none) /* made in user space from a flow of the datapath */           \
+#define BL_EVENT_KINDS(X)                                                                  \
+	X(proc, 1, -1, -1, task)       /* snapshot of a process that was there before */   \
+	X(execve, 2, 59, 11, exec)     /* success, by whichever call; failure of execve */ \
+	X(execveat, 3, 322, 358, exec) /* failure only */                                  \
+	X(clone, 4, -1, -1, task)      /* a new process; num[0] clone flags */             \
+	X(procexit, 5, -1, -1, exit)   /* the whole process ended */                       \
+	X(comm, 6, -1, -1, comm)       /* renamed itself: prctl, /proc/PID/comm */         \
+	X(open, 10, 2, 5, open)                                                            \
+	X(openat, 11, 257, 295, open)                                                      \
+	X(openat2, 12, 437, 437, open)                                                     \
+	X(creat, 13, 85, 8, open)                                                          \
+	X(open_by_handle_at, 14, 304, 342, open)                                           \
+	X(read, 20, 0, 3, io)                                                              \
+	X(write, 21, 1, 4, io)                                                             \
+	X(pread64, 22, 17, 180, io)                                                        \
+	X(pwrite64, 23, 18, 181, io)                                                       \
+	X(readv, 24, 19, 145, fd)                                                          \
+	X(writev, 25, 20, 146, fd)                                                         \
+	X(preadv, 26, 295, 333, fd)                                                        \
+	X(pwritev, 27, 296, 334, fd)                                                       \
+	X(sendfile, 28, 40, 239, fd)                                                       \
+	X(splice, 29, 275, 313, fd)                                                        \
+	X(copy_file_range, 30, 326, 377, fd)                                               \
+	X(truncate, 31, 76, 193, path)                                                     \
+	X(ftruncate, 32, 77, 194, fd)                                                      \
+	X(fallocate, 33, 285, 324, fd)                                                     \
+	X(rename, 40, 82, 38, path2)                                                       \
+	X(renameat, 41, 264, 302, at2)                                                     \
+	X(renameat2, 42, 316, 353, at2)                                                    \
+	X(unlink, 43, 87, 10, path)                                                        \
+	X(unlinkat, 44, 263, 301, at)                                                      \
+	X(rmdir, 45, 84, 40, path)                                                         \
+	X(link, 46, 86, 9, path2)                                                          \
+	X(linkat, 47, 265, 303, at2)                                                       \
+	X(symlink, 48, 88, 83, path2)                                                      \
+	X(symlinkat, 49, 266, 304, symlinkat)                                              \
+	X(mkdir, 50, 83, 39, path)                                                         \
+	X(mkdirat, 51, 258, 296, at)                                                       \
+	X(mknod, 52, 133, 14, path)                                                        \
+	X(mknodat, 53, 259, 297, at)                                                       \
+	X(chmod, 60, 90, 15, path)                                                         \
+	X(fchmod, 61, 91, 94, fd)                                                          \
+	X(fchmodat, 62, 268, 306, at)                                                      \
+	X(fchmodat2, 63, 452, 452, at)                                                     \
+	X(chown, 64, 92, 212, path)                                                        \
+	X(lchown, 65, 94, 198, path)                                                       \
+	X(fchown, 66, 93, 207, fd)                                                         \
+	X(fchownat, 67, 260, 298, at)                                                      \
+	X(mount, 70, 165, 21, path2) /* source, target */                                  \
+	X(umount2, 71, 166, 52, path)                                                      \
+	X(fsopen, 72, 430, 430, path)                                                      \
+	X(fsconfig, 73, 431, 431, fd)                                                      \
+	X(fsmount, 74, 432, 432, fd)                                                       \
+	X(move_mount, 75, 429, 429, at2)                                                   \
+	X(open_tree, 76, 428, 428, at)                                                     \
+	X(mount_setattr, 77, 442, 442, at)                                                 \
+	X(pivot_root, 78, 155, 217, path2)                                                 \
+	X(chroot, 79, 161, 61, path)                                                       \
+	X(chdir, 80, 80, 12, path) /* str[1]: the new directory */                         \
+	X(fchdir, 81, 81, 133, fd)                                                         \
+	X(setuid, 90, 105, 213, num)                                                       \
+	X(setgid, 91, 106, 214, num)                                                       \
+	X(setreuid, 92, 113, 203, num)                                                     \
+	X(setregid, 93, 114, 204, num)                                                     \
+	X(setresuid, 94, 117, 208, num)                                                    \
+	X(setresgid, 95, 119, 210, num)                                                    \
+	X(setfsuid, 96, 122, 215, num)                                                     \
+	X(setfsgid, 97, 123, 216, num)                                                     \
+	X(capset, 98, 126, 185, num)                                                       \
+	X(setsid, 99, 112, 66, num)                                                        \
+	X(setpgid, 100, 109, 57, num)                                                      \
+	X(setns, 101, 308, 346, fd)                                                        \
+	X(unshare, 102, 272, 310, num)                                                     \
+	X(prctl, 103, 157, 172, num)                                                       \
+	X(ptrace, 110, 101, 26, num)                                                       \
+	X(process_vm_readv, 111, 310, 347, num)                                            \
+	X(process_vm_writev, 112, 311, 348, num)                                           \
+	X(kill, 113, 62, 37, num)                                                          \
+	X(tkill, 114, 200, 238, num)                                                       \
+	X(tgkill, 115, 234, 270, num)                                                      \
+	X(pidfd_open, 116, 434, 434, num)                                                  \
+	X(pidfd_getfd, 117, 438, 438, num)                                                 \
+	X(pidfd_send_signal, 118, 424, 424, num)                                           \
+	X(socket, 120, 41, 359, sock_result)                                               \
+	X(socketpair, 121, 53, 360, num)                                                   \
+	X(connect, 122, 42, 362, sock_addr)                                                \
+	X(accept, 123, 43, -1, sock_result)                                                \
+	X(accept4, 124, 288, 364, sock_result)                                             \
+	X(bind, 125, 49, 361, sock_addr)                                                   \
+	X(listen, 126, 50, 363, sock)                                                      \
+	X(sendto, 127, 44, 369, sock_send)                                                 \
+	X(sendmsg, 128, 46, 370, sock_send)                                                \
+	X(sendmmsg, 129, 307, 345, sock_send)                                              \
+	X(recvfrom, 130, 45, 371, sock_recv)                                               \
+	X(recvmsg, 131, 47, 372, sock_recv)                                                \
+	X(recvmmsg, 132, 299, 337, sock_recv)                                              \
+	X(shutdown, 133, 48, 373, sock)                                                    \
+	X(pipe, 140, 22, 42, num)                                                          \
+	X(pipe2, 141, 293, 331, num)                                                       \
+	X(dup, 142, 32, 41, fd)                                                            \
+	X(dup2, 143, 33, 63, fd)                                                           \
+	X(dup3, 144, 292, 330, fd)                                                         \
+	X(fcntl, 145, 72, 55, fd) /* only F_DUPFD and F_DUPFD_CLOEXEC */                   \
+	X(close, 146, 3, 6, num)                                                           \
+	X(memfd_create, 147, 319, 356, path)                                               \
+	X(mmap, 150, 9, 192, num)      /* only with PROT_EXEC */                           \
+	X(mprotect, 151, 10, 125, num) /* only with PROT_EXEC */                           \
+	X(pkey_mprotect, 152, 329, 380, num)                                               \
+	X(init_module, 160, 175, 128, num)                                                 \
+	X(finit_module, 161, 313, 350, fd)                                                 \
+	X(delete_module, 162, 176, 129, path)                                              \
+	X(bpf, 163, 321, 357, num)                                                         \
+	X(userfaultfd, 164, 323, 374, num)                                                 \
+	X(keyctl, 165, 250, 288, num)                                                      \
+	X(add_key, 166, 248, 286, num)                                                     \
+	X(request_key, 167, 249, 287, num)                                                 \
+	X(perf_event_open, 168, 298, 336, num)                                             \
+	X(io_uring_setup, 169, 425, 425, num)                                              \
+	X(io_uring_enter, 170, 426, 426, num)                                              \
+	X(io_uring_register, 171, 427, 427, num)                                           \
+	X(flow, 200, -1, -1, none) /* made in user space from a flow of the datapath */    \
 	X(lost, 201, -1, -1, none) /* made in user space: records were lost */
 
 enum bl_event_kind {

@@ -606,5 +606,27 @@ TEST_F(Evasion, ThousandThreads) {
     EXPECT_EQ(seen_.back().head.time_ns, last);
 }
 
+// Whoever makes noise until a ring is full hides neither the loss nor the processes.
+TEST_F(Evasion, Flood) {
+    constexpr std::uint64_t kCalls = 200000;
+    want({{BL_EVENT_setgid, 0}});
+    const auto stat = [&](std::string_view name) {
+        const auto stats = sensor_->stats();
+        for (const auto& entry : *stats)
+            if (entry.name == name) return entry.value;
+        return std::uint64_t{0};
+    };
+    const std::uint64_t lost = stat("lost_other");
+    run([] {
+        for (std::uint64_t i = 0; i < kCalls; ++i)
+            call(SYS_setgid, 0);
+        execl("/bin/true", "true", nullptr);
+    });
+    EXPECT_EQ(of(BL_EVENT_execve).size(), 1U);
+    EXPECT_EQ(of(BL_EVENT_procexit).size(), 1U);
+    EXPECT_GT(stat("lost_other"), lost);
+    EXPECT_EQ(of(BL_EVENT_setgid).size() + stat("lost_other") - lost, kCalls);
+}
+
 } // namespace
 } // namespace beeline::security
