@@ -137,14 +137,16 @@ Result<> read_outputs(const yaml::Map& map, SecurityConfig& config) {
 } // namespace
 
 Result<> read_security(const yaml::Map& root, SecurityConfig& config) {
-    const auto map = TRY(root.map("security", {"enabled", "scope", "rules", "ruleMatching",
-                                               "priority", "select", "suggestedOutput", "append",
-                                               "staticFields", "ringBytes", "memory", "outputs"}));
+    const auto map =
+        TRY(root.map("security", {"enabled", "scope", "rules", "ruleMatching", "priority", "select",
+                                  "suggestedOutput", "append", "staticFields", "containerStorages",
+                                  "ringBytes", "memory", "outputs"}));
     if (!map) return {};
     config.enabled = TRY(map->boolean_or("enabled", config.enabled));
     if (const auto scope = map->find("scope"))
         config.whole_machine = TRY(scope->choice({"machine", "instance"})) == "machine";
     config.rules = TRY(map->strings("rules"));
+    config.storages = TRY(map->strings("containerStorages"));
     config.engine.match_all =
         TRY(map->choice_or("ruleMatching", {"first", "all"}, "first")) == "all";
     if (const auto least = map->find("priority")) config.engine.least = TRY(priority(*least));

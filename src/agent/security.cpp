@@ -221,6 +221,8 @@ Result<> Security::open() {
 
     security::ContainerResolver::Options containers;
     containers.cgroup_mount = environment_.cgroup_mount;
+    for (const auto& storage : environment_.config.storages)
+        containers.sources.storages.push_back(storage);
     containers.changed = [this, alive = std::weak_ptr<int>(alive_)](std::uint64_t cgroup) {
         loop_.post([this, alive, cgroup] {
             if (alive.expired()) return;

@@ -58,8 +58,10 @@ def remove_cgroups(name):
 
 
 class Containers(harness.TestCase):
+    options = {}  # of the Node
+
     def setUp(self):
-        self.node = harness.Node()
+        self.node = harness.Node(**self.options)
         self.node.__enter__()
         self.addCleanup(self.node.close)
         self.folder = self.node.folder
@@ -82,7 +84,7 @@ class Containers(harness.TestCase):
         return json.loads(out.splitlines()[-1])
 
 
-class Podman(Containers):
+class PodmanEngine(Containers):
     @classmethod
     def setUpClass(cls):
         needs("podman", "runc", "conmon", "busybox")
@@ -116,6 +118,8 @@ log_driver = "k8s-file"
     def run_container(self, *words, **options):
         return self.podman("run", "--network", "beeline", "--cgroup-parent", f"/{self.cgroups}/podman", *words, **options)
 
+
+class Podman(PodmanEngine):
     def serve(self, name, *flags):
         self.run_container("-d", "--name", name, *flags, IMAGE, "/bin/bltest", "serve", "--name", name, "--tcp", 80)
         harness.wait_for(lambda: "ready" in self.podman("logs", name), 20, f"{name} listening")
