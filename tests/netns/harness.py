@@ -593,7 +593,7 @@ class Node:
 
     def stream(self, path, **filters):
         """The lines that a stream has now."""
-        return self.api("GET", path + "?" + urllib.parse.urlencode(filters, doseq=True))
+        return self.api("GET", path + "?" + urllib.parse.urlencode(filters, doseq=True, quote_via=urllib.parse.quote))
 
     def wait_flow(self, predicate=lambda flow: True, timeout=10, **filters):
         """The first stored flow for which `predicate` holds."""
