@@ -62,8 +62,10 @@ float order_of(const Gate& gate) {
 }
 
 void sort_gates(std::vector<Gate>& gates) {
-    std::stable_sort(gates.begin(), gates.end(),
-                     [](const Gate& a, const Gate& b) { return order_of(a) < order_of(b); });
+    std::sort(gates.begin(), gates.end(), [](const Gate& a, const Gate& b) {
+        const float x = order_of(a), y = order_of(b);
+        return x != y ? x < y : a.ref < b.ref;
+    });
 }
 
 struct KindProgram {
@@ -398,8 +400,8 @@ void Engine::State::alert(std::uint32_t index, const Engine::Sink& sink) {
         out.fields.emplace_back(name, std::move(text));
     }
     out.fields.emplace_back("evt.time", std::int64_t{event.time_ns});
-    std::stable_sort(out.fields.begin(), out.fields.end(),
-                     [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::sort(out.fields.begin(), out.fields.end(),
+              [](const auto& a, const auto& b) { return a.first < b.first; });
     out.fields.erase(std::unique(out.fields.begin(), out.fields.end(),
                                  [](const auto& a, const auto& b) { return a.first == b.first; }),
                      out.fields.end());
@@ -447,8 +449,9 @@ void Engine::evaluate(const Event& event, const Sink& sink) {
     if (kind.any_path_view && event.has(BL_STR_RESOLVED) && event.has(BL_STR_PATH) &&
         kind_shape(event.head.kind) != BL_SHAPE_exec) {
         state.scene.reached = false;
-        second = absolute_path(state.scene, event.text[BL_STR_PATH], event.text[BL_STR_BASE]) !=
-                 event.text[BL_STR_RESOLVED];
+        second = event.text[BL_STR_PATH] != event.text[BL_STR_RESOLVED] &&
+                 absolute_path(state.scene, event.text[BL_STR_PATH], event.text[BL_STR_BASE]) !=
+                     event.text[BL_STR_RESOLVED];
     }
     std::fill_n(state.reached_alive.begin(), words, 0);
     if (second) {
@@ -491,6 +494,14 @@ std::vector<RuleStats> Engine::stats() const {
         out.push_back(std::move(row));
     }
     return out;
+}
+
+std::vector<std::string> Engine::names() const {
+    std::set<std::string> out;
+    for (const Check& check : state_->program.checks())
+        if ((check.left.flags & kHostNames) != 0)
+            out.insert(check.texts.begin(), check.texts.end());
+    return {out.begin(), out.end()};
 }
 
 void Engine::set_host(std::shared_ptr<const HostFacts> host) {

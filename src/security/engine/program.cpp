@@ -244,8 +244,9 @@ Ref Program::fold(Ref ref, std::uint16_t kind) {
 
 void Program::finish() {
     for (Node& one : nodes_)
-        std::stable_sort(one.children.begin(), one.children.end(),
-                         [&](Ref a, Ref b) { return node(a).cost < node(b).cost; });
+        std::sort(one.children.begin(), one.children.end(), [&](Ref a, Ref b) {
+            return node(a).cost != node(b).cost ? node(a).cost < node(b).cost : a < b;
+        });
     steps_.clear();
     for (const Node& one : nodes_) {
         Step step;
