@@ -52,6 +52,16 @@ struct Gate {
     std::vector<std::pair<std::uint32_t, std::uint64_t>> more;
 };
 
+// All parts of a kind that ask whether one and the same text is among some (proc.name in …), answered by one look: the
+// rules that are out, by the text. Only for kinds of up to 64 rules.
+struct Membership {
+    Ref any = kTrue; // one of the checks: all look at the same value
+    TextSet texts;
+    std::vector<std::uint64_t> out; // by place in `texts`
+    std::uint64_t out_other = 0;    // for every other text, and for none
+    std::uint64_t rules = 0;
+};
+
 // Cheap parts that rule out many rules first. What was seen counts more and more against the guess.
 float order_of(const Gate& gate) {
     const bool negated = (gate.ref & 1) != 0;
@@ -72,6 +82,7 @@ struct KindProgram {
     std::vector<std::uint32_t> rules; // in order; bit i of a mask is rules[i]
     std::vector<Ref> roots;
     std::vector<Gate> gates;
+    std::vector<Membership> memberships;
     std::vector<std::uint64_t> all;       // masks
     std::vector<std::uint64_t> path_view; // rules that can match another way by the reached path
     bool any_path_view = false;
@@ -130,6 +141,7 @@ struct Engine::State {
     Result<> compile_output(const rules::Rule& rule, CompiledRule& out) const;
     void index(std::size_t rule, const EventTypes& types);
     void make_gates(KindProgram& kind);
+    void make_memberships(KindProgram& kind);
     void make_capture();
     void want_state(unsigned flags);
 
@@ -216,7 +228,48 @@ void Engine::State::make_gates(KindProgram& kind) {
         }
         kind.gates.push_back(std::move(gate));
     }
+    if (words == 1) make_memberships(kind);
     sort_gates(kind.gates);
+}
+
+void Engine::State::make_memberships(KindProgram& kind) {
+    constexpr std::size_t kWorthwhile = 3;
+    std::map<std::string, std::vector<Gate>> groups;
+    for (const Gate& gate : kind.gates)
+        if (program.is_member(gate.ref))
+            groups[program.check(program.node(gate.ref)).left.text].push_back(gate);
+    for (const auto& [text, gates] : groups) {
+        if (gates.size() < kWorthwhile) continue;
+        Membership made;
+        made.any = gates.front().ref;
+        for (const Gate& gate : gates) {
+            made.rules |= gate.bits;
+            if ((gate.ref & 1) == 0) made.out_other |= gate.bits;
+            for (const std::string& value : program.check(program.node(gate.ref)).texts)
+                made.texts.add(value);
+        }
+        made.texts.prepare();
+        for (const std::string& value : made.texts.texts()) {
+            std::uint64_t out = 0;
+            for (const Gate& gate : gates) {
+                const auto& listed = program.check(program.node(gate.ref)).texts;
+                const bool in = std::find(listed.begin(), listed.end(), value) != listed.end();
+                if (in == ((gate.ref & 1) != 0)) out |= gate.bits;
+            }
+            made.out.push_back(out);
+        }
+        std::erase_if(kind.gates, [&](const Gate& gate) {
+            return std::any_of(gates.begin(), gates.end(),
+                               [&](const Gate& one) { return one.ref == gate.ref; });
+        });
+        kind.memberships.push_back(std::move(made));
+    }
+    // What rules out most, first.
+    std::sort(kind.memberships.begin(), kind.memberships.end(),
+              [](const Membership& a, const Membership& b) {
+                  const int x = std::popcount(a.out_other), y = std::popcount(b.out_other);
+                  return x != y ? x > y : a.any < b.any;
+              });
 }
 
 // Events that keep the process tree true for the fields in use.
@@ -346,6 +399,12 @@ Result<std::unique_ptr<Engine>> Engine::compile(const rules::RuleSet& set,
 
 // Takes the rules out of `mask` that one of their parts rules out.
 void Engine::State::gate(KindProgram& kind, std::vector<std::uint64_t>& mask) {
+    for (const Membership& one : kind.memberships) {
+        if ((mask[0] & one.rules) == 0) continue;
+        const Value* value = program.value_of(one.any);
+        const std::uint32_t place = value == nullptr ? TextSet::kNone : one.texts.find(value->text);
+        mask[0] &= ~(place == TextSet::kNone ? one.out_other : one.out[place]);
+    }
     std::size_t left = 0;
     for (std::size_t i = 0; i < kind.all.size(); ++i)
         left += mask[i] != 0 ? 1 : 0;
