@@ -60,6 +60,7 @@ struct Membership {
     std::vector<std::uint64_t> out; // by place in `texts`
     std::uint64_t out_other = 0;    // for every other text, and for none
     std::uint64_t rules = 0;
+    std::size_t before = 0; // the gate that it is looked at before
 };
 
 // Cheap parts that rule out many rules first. What was seen counts more and more against the guess.
@@ -89,6 +90,17 @@ struct KindProgram {
     std::uint64_t events = 0;
     std::uint64_t sort_at = 64;
 };
+
+void sort_parts(KindProgram& kind) {
+    constexpr float kCost = 8;
+    sort_gates(kind.gates);
+    std::size_t before = 0;
+    for (Membership& one : kind.memberships) {
+        const float order = kCost / (static_cast<float>(std::popcount(one.out_other)) + 0.05F);
+        while (before < kind.gates.size() && order_of(kind.gates[before]) < order) ++before;
+        one.before = before;
+    }
+}
 
 bool selected(const EngineOptions::Selection& selection, const rules::Rule& rule) {
     if (!selection.tag.empty() && !rule.tags.contains(selection.tag)) return false;
@@ -229,7 +241,7 @@ void Engine::State::make_gates(KindProgram& kind) {
         kind.gates.push_back(std::move(gate));
     }
     if (words == 1) make_memberships(kind);
-    sort_gates(kind.gates);
+    sort_parts(kind);
 }
 
 void Engine::State::make_memberships(KindProgram& kind) {
@@ -399,17 +411,23 @@ Result<std::unique_ptr<Engine>> Engine::compile(const rules::RuleSet& set,
 
 // Takes the rules out of `mask` that one of their parts rules out.
 void Engine::State::gate(KindProgram& kind, std::vector<std::uint64_t>& mask) {
-    for (const Membership& one : kind.memberships) {
-        if ((mask[0] & one.rules) == 0) continue;
-        const Value* value = program.value_of(one.any);
-        const std::uint32_t place = value == nullptr ? TextSet::kNone : one.texts.find(value->text);
-        mask[0] &= ~(place == TextSet::kNone ? one.out_other : one.out[place]);
-    }
     std::size_t left = 0;
     for (std::size_t i = 0; i < kind.all.size(); ++i)
         left += mask[i] != 0 ? 1 : 0;
-    for (Gate& gate : kind.gates) {
+    std::size_t next = 0; // membership
+    const auto look = [&](const Membership& one) {
+        if ((mask[0] & one.rules) == 0) return;
+        const Value* value = program.value_of(one.any);
+        const std::uint32_t place =
+            value == nullptr ? TextSet::kNone : one.texts.find(value->text);
+        mask[0] &= ~(place == TextSet::kNone ? one.out_other : one.out[place]);
+        left = mask[0] != 0 ? 1 : 0;
+    };
+    for (std::size_t at = 0; at < kind.gates.size(); ++at) {
+        while (next < kind.memberships.size() && kind.memberships[next].before <= at)
+            look(kind.memberships[next++]);
         if (left == 0) return;
+        Gate& gate = kind.gates[at];
         bool needed = (mask[gate.word] & gate.bits) != 0;
         for (const auto& [word, bits] : gate.more)
             needed |= (mask[word] & bits) != 0;
@@ -426,6 +444,7 @@ void Engine::State::gate(KindProgram& kind, std::vector<std::uint64_t>& mask) {
         for (const auto& [word, bits] : gate.more)
             clear(word, bits);
     }
+    while (next < kind.memberships.size()) look(kind.memberships[next++]);
 }
 
 // Times each rule of this kind alone.
@@ -488,7 +507,7 @@ void Engine::evaluate(const Event& event, const Sink& sink) {
     ++kind.events;
     // The order of the gates changes nothing but the time.
     if (kind.events == kind.sort_at) {
-        sort_gates(kind.gates);
+        sort_parts(kind);
         kind.sort_at = kind.sort_at < kSortLast ? kind.sort_at * 4 : kind.sort_at + kSortLast;
         if (kind.sort_at > kSortLast)
             for (Gate& gate : kind.gates) {
