@@ -48,6 +48,7 @@ struct Gate {
     std::uint64_t bits = 0;
     std::uint32_t asked = 0, failed = 0;
     float cost = 0;
+    float guess = 0.7F; // how often it fails
     std::uint32_t rules = 0;
     std::vector<std::pair<std::uint32_t, std::uint64_t>> more;
 };
@@ -65,10 +66,8 @@ struct Membership {
 
 // Cheap parts that rule out many rules first. What was seen counts more and more against the guess.
 float order_of(const Gate& gate) {
-    const bool negated = (gate.ref & 1) != 0;
-    const float guess = negated ? 0.02F : 0.7F;
     const float fails =
-        (static_cast<float>(gate.failed) + guess * 8) / (static_cast<float>(gate.asked) + 8);
+        (static_cast<float>(gate.failed) + gate.guess * 8) / (static_cast<float>(gate.asked) + 8);
     return (gate.cost + 1) / ((fails + 0.0005F) * static_cast<float>(gate.rules));
 }
 
@@ -97,7 +96,8 @@ void sort_parts(KindProgram& kind) {
     std::size_t before = 0;
     for (Membership& one : kind.memberships) {
         const float order = kCost / (static_cast<float>(std::popcount(one.out_other)) + 0.05F);
-        while (before < kind.gates.size() && order_of(kind.gates[before]) < order) ++before;
+        while (before < kind.gates.size() && order_of(kind.gates[before]) < order)
+            ++before;
         one.before = before;
     }
 }
@@ -229,6 +229,12 @@ void Engine::State::make_gates(KindProgram& kind) {
         Gate gate;
         gate.ref = ref;
         gate.cost = program.node(ref).cost;
+        // What a rule leaves out is rare: `not x`, and `not (x and y)`, which is an `any` of negations.
+        const Program::Node& node = program.node(ref);
+        if ((ref & 1) != 0 || (node.kind == Program::Kind::any &&
+                               std::any_of(node.children.begin(), node.children.end(),
+                                           [](Ref child) { return (child & 1) != 0; })))
+            gate.guess = 0.02F;
         for (const auto& [word, bits] : words_of) {
             gate.rules += static_cast<std::uint32_t>(std::popcount(bits));
             if (gate.bits == 0) {
@@ -418,8 +424,7 @@ void Engine::State::gate(KindProgram& kind, std::vector<std::uint64_t>& mask) {
     const auto look = [&](const Membership& one) {
         if ((mask[0] & one.rules) == 0) return;
         const Value* value = program.value_of(one.any);
-        const std::uint32_t place =
-            value == nullptr ? TextSet::kNone : one.texts.find(value->text);
+        const std::uint32_t place = value == nullptr ? TextSet::kNone : one.texts.find(value->text);
         mask[0] &= ~(place == TextSet::kNone ? one.out_other : one.out[place]);
         left = mask[0] != 0 ? 1 : 0;
     };
@@ -444,7 +449,8 @@ void Engine::State::gate(KindProgram& kind, std::vector<std::uint64_t>& mask) {
         for (const auto& [word, bits] : gate.more)
             clear(word, bits);
     }
-    while (next < kind.memberships.size()) look(kind.memberships[next++]);
+    while (next < kind.memberships.size())
+        look(kind.memberships[next++]);
 }
 
 // Times each rule of this kind alone.
