@@ -175,6 +175,18 @@ int main(int argc, char** argv) {
                     static_cast<double>(each.matches) / (6.0 * static_cast<double>(count / 5)),
                     each.values.size());
     }
+    if (std::getenv("BLRULES_KINDS") != nullptr) {
+        std::map<std::uint16_t, std::vector<Event>> by_kind;
+        for (const Event& event : events)
+            by_kind[event.head.kind].push_back(event);
+        for (const auto& [kind, some] : by_kind) {
+            double least = 1e9;
+            for (int run = 0; run < 5; ++run)
+                least = std::min(least, measure(*cases[0].engine, some, 100'000, cases[0].matches));
+            std::printf("kind %u: %zu of %zu events, %.1f ns\n", kind, some.size(), events.size(),
+                        least);
+        }
+    }
     if (std::getenv("BLRULES_RULES") != nullptr)
         for (const RuleStats& row : cases[0].engine->stats())
             std::printf("%8.0f ns %9lu %s | %s\n",

@@ -21,9 +21,38 @@ void require(bool condition) {
     if (!condition) std::abort();
 }
 
+// A rule that prints every field, and one that compares texts.
+const rules::RuleSet& rule_set() {
+    static const rules::LoadResult kLoaded = [] {
+        std::string text =
+            "- rule: all fields\n  desc: d\n  condition: evt.num > 0\n  warn_evttypes: false\n"
+            "  priority: NOTICE\n  output: \"";
+        for (const FieldInfo& field : Engine::fields())
+            if (field.argument != "required" &&
+                Engine::catalog().check_output("%" + field.name, "syscall").empty())
+                text += "%" + field.name + " ";
+        text += "%proc.aname[3] %proc.args[1] %proc.env[PATH] %evt.arg[0] %evt.arg[1] "
+                "%tolower(fd.name) %b64(proc.args)\"\n";
+        text += "- rule: texts\n  desc: d\n  condition: >\n    evt.type != x_never and (fd.name "
+                "glob '*[a-z]*' or fd.name pmatch (/etc, /h*/x) or"
+                " proc.cmdline regex '.*(a|b)+.*' or evt.buffer bcontains 00 or evt.args icontains "
+                "etc)\n"
+                "  output: o\n  priority: NOTICE\n";
+        const std::string cut = "evt.type != x_never and ";
+        text.erase(text.find(cut), cut.size());
+        rules::LoadResult loaded =
+            rules::load({{.name = "fuzz.yaml", .text = text, .read_error = ""}}, Engine::catalog());
+        require(loaded.successful());
+        return loaded;
+    }();
+    return kLoaded.set;
+}
+
 struct World {
     World()
-        : tree(ProcessTree::Options{.limit = 256, .keep_exited_ns = 1'000'000'000, .boot_time_ns = 0},
+        : tree(ProcessTree::Options{.limit = 256,
+                                    .keep_exited_ns = 1'000'000'000,
+                                    .boot_time_ns = 0},
                [this](std::uint64_t cgroup) {
                    Placement out;
                    if (cgroup % 2 == 1) out.container = container;
@@ -34,25 +63,9 @@ struct World {
         container->complete = true;
         auto facts = std::make_shared<HostFacts>();
         facts->hostname = "h";
-        // A few rules of each kind, and one that prints every field.
-        std::string text = "- rule: all fields\n  desc: d\n  condition: evt.num > 0\n  warn_evttypes: false\n"
-                           "  priority: NOTICE\n  output: \"";
-        for (const FieldInfo& field : Engine::fields())
-            if (field.argument != "required" &&
-                Engine::catalog().check_output("%" + field.name, "syscall").empty())
-                text += "%" + field.name + " ";
-        text += "%proc.aname[3] %proc.args[1] %proc.env[PATH] %evt.arg[0] %evt.arg[1] %tolower(fd.name) %b64(proc.args)\"\n";
-        text += "- rule: texts\n  desc: d\n  condition: >\n    evt.type != x_never and (fd.name glob '*[a-z]*' or fd.name pmatch (/etc, /h*/x) or"
-                " proc.cmdline regex '.*(a|b)+.*' or evt.buffer bcontains 00 or evt.args icontains etc)\n"
-                "  output: o\n  priority: NOTICE\n";
-        const std::string cut = "evt.type != x_never and ";
-        text.erase(text.find(cut), cut.size());
-        rules::LoadResult loaded =
-            rules::load({{.name = "fuzz.yaml", .text = text, .read_error = ""}}, Engine::catalog());
-        require(loaded.successful());
         EngineOptions options;
         options.match_all = true;
-        auto made = Engine::compile(loaded.set, options, facts, tree);
+        auto made = Engine::compile(rule_set(), options, facts, tree);
         require(made.has_value());
         engine = std::move(*made);
     }

@@ -48,34 +48,59 @@ struct Gate {
     std::uint64_t bits = 0;
     std::uint32_t asked = 0, failed = 0;
     float cost = 0;
+    float guess = 0.7F; // how often it fails
     std::uint32_t rules = 0;
     std::vector<std::pair<std::uint32_t, std::uint64_t>> more;
 };
 
+// All parts of a kind that ask whether one and the same text is among some (proc.name in …), answered by one look: the
+// rules that are out, by the text. Only for kinds of up to 64 rules.
+struct Membership {
+    Ref any = kTrue; // one of the checks: all look at the same value
+    TextSet texts;
+    std::vector<std::uint64_t> out; // by place in `texts`
+    std::uint64_t out_other = 0;    // for every other text, and for none
+    std::uint64_t rules = 0;
+    std::size_t before = 0; // the gate that it is looked at before
+};
+
 // Cheap parts that rule out many rules first. What was seen counts more and more against the guess.
 float order_of(const Gate& gate) {
-    const bool negated = (gate.ref & 1) != 0;
-    const float guess = negated ? 0.02F : 0.7F;
     const float fails =
-        (static_cast<float>(gate.failed) + guess * 8) / (static_cast<float>(gate.asked) + 8);
+        (static_cast<float>(gate.failed) + gate.guess * 8) / (static_cast<float>(gate.asked) + 8);
     return (gate.cost + 1) / ((fails + 0.0005F) * static_cast<float>(gate.rules));
 }
 
 void sort_gates(std::vector<Gate>& gates) {
-    std::stable_sort(gates.begin(), gates.end(),
-                     [](const Gate& a, const Gate& b) { return order_of(a) < order_of(b); });
+    std::sort(gates.begin(), gates.end(), [](const Gate& a, const Gate& b) {
+        const float x = order_of(a), y = order_of(b);
+        return x != y ? x < y : a.ref < b.ref;
+    });
 }
 
 struct KindProgram {
     std::vector<std::uint32_t> rules; // in order; bit i of a mask is rules[i]
     std::vector<Ref> roots;
     std::vector<Gate> gates;
+    std::vector<Membership> memberships;
     std::vector<std::uint64_t> all;       // masks
     std::vector<std::uint64_t> path_view; // rules that can match another way by the reached path
     bool any_path_view = false;
     std::uint64_t events = 0;
     std::uint64_t sort_at = 64;
 };
+
+void sort_parts(KindProgram& kind) {
+    constexpr float kCost = 8;
+    sort_gates(kind.gates);
+    std::size_t before = 0;
+    for (Membership& one : kind.memberships) {
+        const float order = kCost / (static_cast<float>(std::popcount(one.out_other)) + 0.05F);
+        while (before < kind.gates.size() && order_of(kind.gates[before]) < order)
+            ++before;
+        one.before = before;
+    }
+}
 
 bool selected(const EngineOptions::Selection& selection, const rules::Rule& rule) {
     if (!selection.tag.empty() && !rule.tags.contains(selection.tag)) return false;
@@ -128,6 +153,7 @@ struct Engine::State {
     Result<> compile_output(const rules::Rule& rule, CompiledRule& out) const;
     void index(std::size_t rule, const EventTypes& types);
     void make_gates(KindProgram& kind);
+    void make_memberships(KindProgram& kind);
     void make_capture();
     void want_state(unsigned flags);
 
@@ -203,6 +229,12 @@ void Engine::State::make_gates(KindProgram& kind) {
         Gate gate;
         gate.ref = ref;
         gate.cost = program.node(ref).cost;
+        // What a rule leaves out is rare: `not x`, and `not (x and y)`, which is an `any` of negations.
+        const Program::Node& node = program.node(ref);
+        if ((ref & 1) != 0 || (node.kind == Program::Kind::any &&
+                               std::any_of(node.children.begin(), node.children.end(),
+                                           [](Ref child) { return (child & 1) != 0; })))
+            gate.guess = 0.02F;
         for (const auto& [word, bits] : words_of) {
             gate.rules += static_cast<std::uint32_t>(std::popcount(bits));
             if (gate.bits == 0) {
@@ -214,7 +246,48 @@ void Engine::State::make_gates(KindProgram& kind) {
         }
         kind.gates.push_back(std::move(gate));
     }
-    sort_gates(kind.gates);
+    if (words == 1) make_memberships(kind);
+    sort_parts(kind);
+}
+
+void Engine::State::make_memberships(KindProgram& kind) {
+    constexpr std::size_t kWorthwhile = 3;
+    std::map<std::string, std::vector<Gate>> groups;
+    for (const Gate& gate : kind.gates)
+        if (program.is_member(gate.ref))
+            groups[program.check(program.node(gate.ref)).left.text].push_back(gate);
+    for (const auto& [text, gates] : groups) {
+        if (gates.size() < kWorthwhile) continue;
+        Membership made;
+        made.any = gates.front().ref;
+        for (const Gate& gate : gates) {
+            made.rules |= gate.bits;
+            if ((gate.ref & 1) == 0) made.out_other |= gate.bits;
+            for (const std::string& value : program.check(program.node(gate.ref)).texts)
+                made.texts.add(value);
+        }
+        made.texts.prepare();
+        for (const std::string& value : made.texts.texts()) {
+            std::uint64_t out = 0;
+            for (const Gate& gate : gates) {
+                const auto& listed = program.check(program.node(gate.ref)).texts;
+                const bool in = std::find(listed.begin(), listed.end(), value) != listed.end();
+                if (in == ((gate.ref & 1) != 0)) out |= gate.bits;
+            }
+            made.out.push_back(out);
+        }
+        std::erase_if(kind.gates, [&](const Gate& gate) {
+            return std::any_of(gates.begin(), gates.end(),
+                               [&](const Gate& one) { return one.ref == gate.ref; });
+        });
+        kind.memberships.push_back(std::move(made));
+    }
+    // What rules out most, first.
+    std::sort(kind.memberships.begin(), kind.memberships.end(),
+              [](const Membership& a, const Membership& b) {
+                  const int x = std::popcount(a.out_other), y = std::popcount(b.out_other);
+                  return x != y ? x > y : a.any < b.any;
+              });
 }
 
 // Events that keep the process tree true for the fields in use.
@@ -351,8 +424,19 @@ void Engine::State::gate(KindProgram& kind, std::vector<std::uint64_t>& mask) {
     std::size_t left = 0;
     for (std::size_t i = 0; i < kind.all.size(); ++i)
         left += mask[i] != 0 ? 1 : 0;
-    for (Gate& gate : kind.gates) {
+    std::size_t next = 0; // membership
+    const auto look = [&](const Membership& one) {
+        if ((mask[0] & one.rules) == 0) return;
+        const Value* value = program.value_of(one.any);
+        const std::uint32_t place = value == nullptr ? TextSet::kNone : one.texts.find(value->text);
+        mask[0] &= ~(place == TextSet::kNone ? one.out_other : one.out[place]);
+        left = mask[0] != 0 ? 1 : 0;
+    };
+    for (std::size_t at = 0; at < kind.gates.size(); ++at) {
+        while (next < kind.memberships.size() && kind.memberships[next].before <= at)
+            look(kind.memberships[next++]);
         if (left == 0) return;
+        Gate& gate = kind.gates[at];
         bool needed = (mask[gate.word] & gate.bits) != 0;
         for (const auto& [word, bits] : gate.more)
             needed |= (mask[word] & bits) != 0;
@@ -369,6 +453,8 @@ void Engine::State::gate(KindProgram& kind, std::vector<std::uint64_t>& mask) {
         for (const auto& [word, bits] : gate.more)
             clear(word, bits);
     }
+    while (next < kind.memberships.size())
+        look(kind.memberships[next++]);
 }
 
 // Times each rule of this kind alone.
@@ -402,8 +488,8 @@ void Engine::State::alert(std::uint32_t index, const Engine::Sink& sink) {
         out.fields.emplace_back(name, std::move(text));
     }
     out.fields.emplace_back("evt.time", std::int64_t{event.time_ns});
-    std::stable_sort(out.fields.begin(), out.fields.end(),
-                     [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::sort(out.fields.begin(), out.fields.end(),
+              [](const auto& a, const auto& b) { return a.first < b.first; });
     out.fields.erase(std::unique(out.fields.begin(), out.fields.end(),
                                  [](const auto& a, const auto& b) { return a.first == b.first; }),
                      out.fields.end());
@@ -431,7 +517,7 @@ void Engine::evaluate(const Event& event, const Sink& sink) {
     ++kind.events;
     // The order of the gates changes nothing but the time.
     if (kind.events == kind.sort_at) {
-        sort_gates(kind.gates);
+        sort_parts(kind);
         kind.sort_at = kind.sort_at < kSortLast ? kind.sort_at * 4 : kind.sort_at + kSortLast;
         if (kind.sort_at > kSortLast)
             for (Gate& gate : kind.gates) {
@@ -451,8 +537,9 @@ void Engine::evaluate(const Event& event, const Sink& sink) {
     if (kind.any_path_view && event.has(BL_STR_RESOLVED) && event.has(BL_STR_PATH) &&
         kind_shape(event.head.kind) != BL_SHAPE_exec) {
         state.scene.reached = false;
-        second = absolute_path(state.scene, event.text[BL_STR_PATH], event.text[BL_STR_BASE]) !=
-                 event.text[BL_STR_RESOLVED];
+        second = event.text[BL_STR_PATH] != event.text[BL_STR_RESOLVED] &&
+                 absolute_path(state.scene, event.text[BL_STR_PATH], event.text[BL_STR_BASE]) !=
+                     event.text[BL_STR_RESOLVED];
     }
     std::fill_n(state.reached_alive.begin(), words, 0);
     if (second) {
@@ -495,6 +582,14 @@ std::vector<RuleStats> Engine::stats() const {
         out.push_back(std::move(row));
     }
     return out;
+}
+
+std::vector<std::string> Engine::names() const {
+    std::set<std::string> out;
+    for (const Check& check : state_->program.checks())
+        if ((check.left.flags & kHostNames) != 0)
+            out.insert(check.texts.begin(), check.texts.end());
+    return {out.begin(), out.end()};
 }
 
 void Engine::set_host(std::shared_ptr<const HostFacts> host) {

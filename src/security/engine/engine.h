@@ -91,6 +91,8 @@ public:
 
     [[nodiscard]] const Capture& capture() const;
     [[nodiscard]] std::vector<RuleStats> stats() const;
+    // Names that rules compare fd.sip.name and its like with: to be looked up for HostFacts::resolved.
+    [[nodiscard]] std::vector<std::string> names() const;
     void set_host(std::shared_ptr<const HostFacts> host);
 
 private:

@@ -190,14 +190,14 @@ void TextSet::prepare() {
     }
 }
 
-bool TextSet::has(std::string_view text) const {
-    if ((lengths_ >> std::min<std::size_t>(text.size(), 63) & 1) == 0) return false;
+std::uint32_t TextSet::find(std::string_view text) const {
+    if ((lengths_ >> std::min<std::size_t>(text.size(), 63) & 1) == 0) return kNone;
     const std::uint32_t hash = hash_of(text);
     for (std::uint32_t at = hash & mask_; buckets_[at] != 0; at = (at + 1) & mask_) {
         const std::uint32_t index = buckets_[at] - 1;
-        if (hashes_[index] == hash && texts_[index] == text) return true;
+        if (hashes_[index] == hash && texts_[index] == text) return index;
     }
-    return false;
+    return kNone;
 }
 
 void EdgeSet::prepare() {

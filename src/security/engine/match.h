@@ -22,7 +22,10 @@ class TextSet {
 public:
     void add(std::string text);
     void prepare();
-    [[nodiscard]] bool has(std::string_view text) const;
+    [[nodiscard]] bool has(std::string_view text) const { return find(text) != kNone; }
+    // Its place in texts().
+    static constexpr std::uint32_t kNone = 0xffffffff;
+    [[nodiscard]] std::uint32_t find(std::string_view text) const;
     [[nodiscard]] bool empty() const { return texts_.empty(); }
     [[nodiscard]] const std::vector<std::string>& texts() const { return texts_; }
 

@@ -244,8 +244,9 @@ Ref Program::fold(Ref ref, std::uint16_t kind) {
 
 void Program::finish() {
     for (Node& one : nodes_)
-        std::stable_sort(one.children.begin(), one.children.end(),
-                         [&](Ref a, Ref b) { return node(a).cost < node(b).cost; });
+        std::sort(one.children.begin(), one.children.end(), [&](Ref a, Ref b) {
+            return node(a).cost != node(b).cost ? node(a).cost < node(b).cost : a < b;
+        });
     steps_.clear();
     for (const Node& one : nodes_) {
         Step step;
@@ -274,21 +275,37 @@ std::vector<Ref> Program::conjuncts(Ref ref) const {
     return out;
 }
 
-bool Program::judge(const Step& step) {
-    const Check& check = *step.check;
-    if (step.many) return check_many(check, *scene_);
+const Program::Slot& Program::slot_of(const Step& step) {
+    const Term& term = step.check->left;
     Slot& slot = slots_[step.first];
     const std::uint64_t stamp = step.path_view ? view_stamp_ : stamp_;
     if (slot.stamp != stamp) {
         slot.stamp = stamp;
         Cursor cursor;
-        if (check.left.kind == Term::Kind::field) {
-            slot.present =
-                check.left.field.row->extract(*scene_, check.left.field, cursor, slot.value);
-        } else {
-            slot.present = evaluate_term(check.left, *scene_, cursor, slot.value);
-        }
+        slot.present = term.kind == Term::Kind::field
+                           ? term.field.row->extract(*scene_, term.field, cursor, slot.value)
+                           : evaluate_term(term, *scene_, cursor, slot.value);
     }
+    return slot;
+}
+
+const Value* Program::value_of(Ref ref) {
+    const Slot& slot = slot_of(steps_[ref / 2]);
+    return slot.present ? &slot.value : nullptr;
+}
+
+bool Program::is_member(Ref ref) const {
+    const Node& one = node(ref);
+    if (one.kind != Kind::check || ways_[one.check] != Way::slot) return false;
+    const Check& of = check(one);
+    return (of.left.type == Type::text || of.left.type == Type::path) &&
+           (of.op == Operator::equal || of.op == Operator::in || of.op == Operator::intersects);
+}
+
+bool Program::judge(const Step& step) {
+    const Check& check = *step.check;
+    if (step.many) return check_many(check, *scene_);
+    const Slot& slot = slot_of(step);
     return slot.present && check.test(check, slot.value);
 }
 

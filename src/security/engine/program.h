@@ -55,6 +55,10 @@ public:
     }
     void reached() { view_stamp_ = stamp_ + 1; }
     bool holds(Ref ref);
+    // The value that this check looks at, null if it is absent. Only of checks with is_member().
+    const Value* value_of(Ref ref);
+    // Whether it only asks if one text is among some: node(ref) is such a check, negated or not.
+    [[nodiscard]] bool is_member(Ref ref) const;
 
 private:
     struct Slot {
@@ -84,6 +88,7 @@ private:
         const Check* check = nullptr;
     };
     bool judge(const Step& step);
+    const Slot& slot_of(const Step& step);
 
     std::vector<Step> steps_;
     std::vector<Ref> children_;
