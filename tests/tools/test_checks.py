@@ -45,6 +45,12 @@ class Docs(unittest.TestCase):
         self.assertEqual(len(list(self.docs.check_life("p", head + "| 1 | nowhere | | |\n", set()))), 1)
         self.assertEqual(len(list(self.docs.check_life("p", "text", set()))), 1)
 
+    def test_generated(self):
+        self.assertEqual(list(self.docs.check_generated("docs/rules-tested.md", "tools/gen-rule-table")), [])
+        self.assertEqual(len(list(self.docs.check_generated("docs/maps.md", "tools/gen-rule-table"))), 1)
+        self.assertEqual(len(list(self.docs.check_generated("docs/none.md", "tools/gen-rule-table"))), 1)
+        self.assertEqual(len(list(self.docs.check_generated("docs/rules-tested.md", "tools/gen-rule-table", "x"))), 1)
+
     def test_maps(self):
         head = "| map | type | key | value | entries | written by | read by |\n|---|---|---|---|---|---|---|\n"
         row = "| `bl_ct` | hash | `k` (4) | `v` (8) | 16 | `bpf/lib/conntrack.h` | `bpf/lib/conntrack.h` |\n"
