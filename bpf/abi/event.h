@@ -325,7 +325,7 @@ BL_STATIC_ASSERT(sizeof(struct bl_comm_key) == 20, "bl_comm_key");
  */
 #define BL_CLASS_READ 0x1  /* O_RDONLY, O_RDWR */
 #define BL_CLASS_WRITE 0x2 /* O_WRONLY, O_RDWR */
-#define BL_CLASS_EXEC 0x4  /* made with an x bit */
+#define BL_CLASS_EXEC 0x4  /* asked to be made with an x bit */
 #define BL_CLASS_OTHER 0x8 /* every other event with a path */
 #define BL_CLASS_CONTAINER_SHIFT 4
 #define BL_CLASS_FAILED_SHIFT 8 /* the same eight for calls that failed */

@@ -66,26 +66,32 @@ BL_STEP int add_named(struct event_scratch *s, __u64 address, int dirfd, __u32 s
 	return 0;
 }
 
-static __always_inline __u32 open_classes(__u32 flags, bool created_executable)
+/* O_CREAT and __O_TMPFILE */
+#define OPEN_MAKES (0100 | 020000000)
+
+static __always_inline __u32 open_classes(__u32 flags, bool makes_executable)
 {
 	__u32 mode = flags & O_ACCMODE;
 
 	return (mode != 1 ? BL_CLASS_READ : 0) | (mode != 0 ? BL_CLASS_WRITE : 0) |
-	       (created_executable ? BL_CLASS_EXEC : 0);
+	       (makes_executable ? BL_CLASS_EXEC : 0);
 }
 
-/* The text and the flags that open, openat, openat2, creat or open_by_handle_at were called with. */
-static __always_inline __u64 open_arguments(struct event_scratch *s, int *dirfd, __u32 *flags)
+/* The text, the flags and the mode that open, openat, openat2, creat or open_by_handle_at were called with. */
+static __always_inline __u64 open_arguments(struct event_scratch *s, int *dirfd, __u32 *flags,
+					    __u32 *mode)
 {
 	__u64 how[2] = {};
 
 	*dirfd = -100;
 	switch (s->head.kind) {
 	case BL_EVENT_creat:
-		*flags = 1;
+		*flags = 1 | OPEN_MAKES;
+		*mode = s->head.num[1];
 		return s->head.num[0];
 	case BL_EVENT_open:
 		*flags = s->head.num[1];
+		*mode = s->head.num[2];
 		return s->head.num[0];
 	case BL_EVENT_open_by_handle_at:
 		*flags = s->head.num[2];
@@ -95,9 +101,11 @@ static __always_inline __u64 open_arguments(struct event_scratch *s, int *dirfd,
 		s->head.num[4] = how[0];
 		s->head.num[5] = how[1];
 		*flags = how[0];
+		*mode = how[1];
 		break;
 	default:
 		*flags = s->head.num[2];
+		*mode = s->head.num[3];
 	}
 	*dirfd = s->head.num[0];
 	return s->head.num[1];
@@ -118,25 +126,24 @@ BL_STEP int on_open(struct event_scratch *s)
 {
 	struct bl_event_file *facts;
 	struct file *file = NULL;
-	__u32 flags = 0, classes;
-	bool relative = false, created = false;
+	__u32 flags = 0, mode = 0, classes;
+	bool relative = false, makes;
 	__u64 address;
 	int dirfd;
 
 	if (!s)
 		return 0;
-	address = open_arguments(s, &dirfd, &flags);
+	address = open_arguments(s, &dirfd, &flags, &mode);
+	makes = flags & OPEN_MAKES && mode & 0111;
 	if (s->head.result >= 0)
 		file = path_file_of(s->head.result);
 	if (file) {
 		flags = event_read(file, f_flags);
-		created = (__u64)event_read(file, f_mode) & PATH_FMODE_CREATED &&
-			  event_read(event_read(file, f_inode), i_mode) & 0111;
 		path_walk_file(s, 0, file);
 		if (s->want & BL_WANT_PATH)
 			s->found |= match_walk(s, 0);
 	}
-	classes = open_classes(flags, created);
+	classes = open_classes(flags, makes);
 	if (address && event_user_text(s, BL_STR_PATH, address) > 0) {
 		relative = path_is_relative(s, BL_STR_PATH);
 		if (relative)

@@ -42,17 +42,6 @@ std::shared_ptr<HostFacts> facts_of_machine(const std::string& node) {
     return facts;
 }
 
-// Values that conditions compare with a host name.
-void collect_names(const security::rules::Node& node, std::set<std::string>& names) {
-    const auto& field = node.left.name;
-    if (field.starts_with("fd.") && field.ends_with("ip.name")) {
-        for (const auto& value : node.values)
-            names.insert(value.text);
-    }
-    for (const auto& child : node.children)
-        collect_names(*child, names);
-}
-
 std::vector<std::string> addresses_of(const std::string& name) {
     std::vector<std::string> out;
     addrinfo hints{};
@@ -244,7 +233,11 @@ Result<> Security::open() {
     source.consume = [this](const security::RecordHandler& handler) {
         return ring_->consume(handler);
     };
-    source.capture = [this](const security::Capture& capture) { return sensor_->set(capture); };
+    source.capture = [this](const security::Capture& capture) -> Result<> {
+        if (capture != security::Capture{}) return sensor_->set(capture);
+        sensor_->stop();
+        return {};
+    };
     source.lost = [this] { return lost(); };
     source.snapshot = [this](bool environment, const security::RecordHandler& handler) {
         return snapshot(environment, handler);
@@ -340,16 +333,14 @@ Result<> Security::watch_rules() {
 // Names that rules compare addresses with, looked up where it may take its time: each name has a few seconds, and what is
 // found counts at once. Nobody waits for the threads, so they touch nothing of this.
 void Security::resolve_names() {
-    auto names = std::make_shared<std::set<std::string>>();
-    for (const auto& rule : guard_->loaded().set.rules)
-        collect_names(*rule.condition, *names);
-    if (names->empty() || !resolving_.expired()) return;
+    auto names = guard_->names();
+    if (names.empty() || !resolving_.expired()) return;
     struct Work {
         std::mutex mutex;
         std::vector<std::string> names;
     };
     auto work = std::make_shared<Work>();
-    work->names.assign(names->begin(), names->end());
+    work->names = std::move(names);
     resolving_ = work;
     const auto threads = std::min(kNameThreads, work->names.size());
     for (std::size_t i = 0; i < threads; ++i) {

@@ -444,10 +444,10 @@ TEST_F(AppTest, AlertsPassTheirFlagsOn) {
 
 TEST_F(AppTest, AlertsForPeople) {
     backend.alert_lines = {
-        R"({"time":"2026-11-25T09:00:00.5Z","priority":"Error","rule":"Write below etc","output":)"
-        R"("09:00:00.5: Error File (file=/etc/x\u001b[31m)","beeline":{"workload":"shop/web",)"
-        R"("ancestors":[{"pid":7,"name":"sh"},{"pid":1,"name":"init"}]}})",
-        R"({"missed":3})"};
+        R"j({"time":"2026-11-25T09:00:00.5Z","priority":"Error","rule":"Write below etc",)j"
+        R"j("output":"09:00:00.5: Error File (file=/etc/x\u001b[31m)","beeline":{)j"
+        R"j("workload":"shop/web","ancestors":[{"pid":7,"name":"sh"},{"pid":1,"name":"init"}]}})j",
+        R"j({"missed":3})j"};
     EXPECT_EQ(cli({"alerts"}), 0);
     EXPECT_TRUE(printed("Nov 25 09:00:00.500 Error         Write below etc  shop/web\n"));
     EXPECT_TRUE(printed("\n    File (file=/etc/x?[31m)\n"));

@@ -311,7 +311,8 @@ void Engine::State::want_state(unsigned flags) {
     }
     // Only what happened changes a state; rules may still want failures.
     for (const std::uint16_t kind :
-         {std::uint16_t{BL_EVENT_chdir}, std::uint16_t{BL_EVENT_fchdir},
+         {std::uint16_t{BL_EVENT_execve}, std::uint16_t{BL_EVENT_execveat},
+          std::uint16_t{BL_EVENT_chdir}, std::uint16_t{BL_EVENT_fchdir},
           std::uint16_t{BL_EVENT_setsid}, std::uint16_t{BL_EVENT_setpgid},
           std::uint16_t{BL_EVENT_capset}, std::uint16_t{BL_EVENT_setuid},
           std::uint16_t{BL_EVENT_setreuid}, std::uint16_t{BL_EVENT_setresuid},
@@ -323,6 +324,9 @@ void Engine::State::want_state(unsigned flags) {
 }
 
 void Engine::State::make_capture() {
+    // Without a rule nothing has to run.
+    if (std::none_of(rules.begin(), rules.end(), [](const CompiledRule& r) { return r.enabled; }))
+        return;
     std::vector<std::string> seen(rules.size());
     unsigned flags = 0;
     for (const CompiledRule& rule : rules) {

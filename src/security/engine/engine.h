@@ -89,6 +89,7 @@ public:
     // Calls `sink` for each match (the first only, unless match_all). Allocates only when a rule matches.
     void evaluate(const Event& event, const Sink& sink);
 
+    // Empty when no rule is enabled.
     [[nodiscard]] const Capture& capture() const;
     [[nodiscard]] std::vector<RuleStats> stats() const;
     // Names that rules compare fd.sip.name and its like with: to be looked up for HostFacts::resolved.

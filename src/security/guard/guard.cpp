@@ -96,14 +96,7 @@ Result<std::unique_ptr<Guard>> Guard::start(Options options, EventSource source)
         if (epoll_ctl(guard->epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0)
             return fail_errno(errno, "cannot watch the event rings");
     }
-    // The sensors run before the snapshot is taken, so that nobody slips in between.
     TRY(guard->load_rules());
-    if (guard->source_.snapshot) {
-        const bool environment =
-            (guard->rules_capture_.kinds[BL_EVENT_execve].want & BL_WANT_ENV) != 0;
-        TRY(guard->source_.snapshot(environment,
-                                    [&](std::span<const std::byte> r) { guard->take(r); }));
-    }
     guard->thread_ = std::thread([raw = guard.get()] { raw->run(); });
     return guard;
 }
@@ -126,17 +119,31 @@ Result<> Guard::load_rules() {
         auto next = std::make_shared<std::unique_ptr<Engine>>(
             TRY(Engine::compile(result.set, options_.engine, options_.host, tree_)));
         const Capture capture = (*next)->capture();
+        auto names = (*next)->names();
         // First what both rule sets need, so that neither misses an event.
         if (source_.capture) TRY(source_.capture(wanted_now(united(rules_capture_, capture))));
+        // Without rules no sensor ran and the tree is empty or old. The sensors run by now, so that nobody slips in between.
+        if (rules_capture_ == Capture{} && capture != Capture{}) TRY(take_snapshot(capture));
         on_guard([this, next] { engine_ = std::move(*next); });
         flows_wanted_ = (capture.kinds[BL_EVENT_flow].want & BL_WANT_ON) != 0;
         rules_capture_ = capture;
         rules_in_force_ = result.set.rules.size();
+        names_ = std::move(names);
         if (source_.capture) TRY(source_.capture(wanted_now(rules_capture_)));
         reloads_.fetch_add(1, std::memory_order_relaxed);
     }
     loaded_ = std::move(result);
     return {};
+}
+
+Result<> Guard::take_snapshot(const Capture& capture) {
+    if (!source_.snapshot) return {};
+    const bool environment = (capture.kinds[BL_EVENT_execve].want & BL_WANT_ENV) != 0;
+    Result<> done;
+    on_guard([&] {
+        done = source_.snapshot(environment, [&](std::span<const std::byte> r) { take(r); });
+    });
+    return done;
 }
 
 Capture Guard::wanted_now(const Capture& rules) {

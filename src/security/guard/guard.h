@@ -90,6 +90,8 @@ public:
     [[nodiscard]] const rules::LoadResult& loaded() const { return loaded_; }
 
     [[nodiscard]] std::size_t rules_in_force() const { return rules_in_force_; }
+    // Host names that the rules compare addresses with (HostFacts::resolved).
+    [[nodiscard]] const std::vector<std::string>& names() const { return names_; }
 
     // Any thread but the guard's.
     [[nodiscard]] std::vector<RuleStats> rule_stats();
@@ -117,12 +119,14 @@ private:
     void post(std::function<void()> task);
     void on_guard(const std::function<void()>& task); // and waits for it
     Capture wanted_now(const Capture& rules);
+    Result<> take_snapshot(const Capture& capture);
 
     Options options_;
     EventSource source_;
     rules::LoadResult loaded_;
     Capture rules_capture_; // of the rules in force
     std::size_t rules_in_force_ = 0;
+    std::vector<std::string> names_;
     std::vector<std::pair<std::weak_ptr<Tap>, Capture>> recordings_;
 
     // guard's thread
