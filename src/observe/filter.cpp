@@ -78,10 +78,14 @@ bool passes(const FlowFilter& filter, const Subject& flow) {
 } // namespace
 
 bool FlowFilter::matches(const model::Flow& flow) const {
-    return passes(*this, {flow.time_ns, flow.kind,
+    return passes(*this, {flow.time_ns,
+                          flow.kind,
                           pod(flow.source.kind, flow.source.space, flow.source.name),
                           pod(flow.destination.kind, flow.destination.space, flow.destination.name),
-                          flow.verdict, flow.protocol, flow.destination.port, flow.service_port,
+                          flow.verdict,
+                          flow.protocol,
+                          flow.destination.port,
+                          flow.service_port,
                           {flow.source.process.pid, flow.destination.process.pid}});
 }
 
