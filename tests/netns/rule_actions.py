@@ -1,18 +1,19 @@
 """For each official rule the action that fires it: real system calls by real processes in a throwaway root (sandbox.py).
 
-docs/rules-tested.md is made from this table (tests/netns/test_rules.py --table).
+docs/rules-tested.md is made from this table by tools/gen-rule-table.
 """
 
 HOST, CONTAINER = "host", "container"
 
 
 class Action:
-    """code: what the process NAME runs. fields: what output_fields must have. options: SANDBOX_*, network."""
+    """code: what the process NAME runs. fields: what output_fields must have. does: for the page, where the code does not say it in
+    a line. options: SANDBOX_*, late."""
 
-    def __init__(self, rule, code, name="act", where=HOST, fields=None, why="", **options):
+    def __init__(self, rule, code, name="act", where=HOST, fields=None, does="", **options):
         self.rule, self.code, self.name, self.where = rule, code, name, where
         self.fields = fields or {}
-        self.why = why
+        self.does = does
         self.options = options
 
 
@@ -50,9 +51,10 @@ ACTIONS = [
     Action("Packet socket created in container", "socket.socket(socket.AF_PACKET, socket.SOCK_RAW)", where=CONTAINER,
            fields={"evt.type": "socket", "proc.name": "act"}),
     Action("Redirect STDOUT/STDIN to Network Connection in Container", CONNECT.format("198.51.100.2", 7000) +
-           "; os.dup2(s.fileno(), 0)", where=CONTAINER, fields={"proc.name": "act", "fd.rport": 7000}),
+           "; os.dup2(s.fileno(), 0)", where=CONTAINER, fields={"proc.name": "act", "fd.rport": 7000},
+           does="connects to 198.51.100.2:7000 and makes the socket its standard input"),
     Action("Linux Kernel Module Injection Detected", "syscall(175, None, 0, b'')", where=CONTAINER,
-           fields={"evt.type": "init_module"}),
+           fields={"evt.type": "init_module"}, does="calls `init_module`"),
     Action("Detect release_agent File Container Escapes",
            "make('/tmp/release_agent'); opened('/tmp/release_agent', os.O_WRONLY)", where=CONTAINER,
            fields={"fd.name": "/tmp/release_agent"}),
@@ -64,8 +66,9 @@ if child == 0:
 LIBC.ptrace(16, child, 0, 0)  # PTRACE_ATTACH
 os.waitpid(child, 0)
 os.kill(child, signal.SIGKILL)
-""", fields={"evt.type": "ptrace", "proc.name": "act"}),
-    Action("PTRACE anti-debug attempt", "LIBC.ptrace(0, 0, 0, 0)", fields={"evt.type": "ptrace", "proc.name": "act"}),
+""", fields={"evt.type": "ptrace", "proc.name": "act"}, does="attaches to its child by `ptrace`"),
+    Action("PTRACE anti-debug attempt", "LIBC.ptrace(0, 0, 0, 0)", fields={"evt.type": "ptrace", "proc.name": "act"},
+           does="asks to be traced (`PTRACE_TRACEME`)"),
     Action("Find AWS Credentials", "spawn('grep', '-r', 'aws_secret_access_key', '/home')", fields={"proc.name": "grep"}),
     Action("Execution from /dev/shm", "spawn('x', folder='/dev/shm')",
            fields={"proc.name": "x", "proc.exepath": "/dev/shm/x"}),
@@ -80,7 +83,7 @@ child = os.fork()
 if child == 0:
     os.execve(fd, ['payload'], {})
 os.waitpid(child, 0)
-""", fields={"evt.type": "execve"}),
+""", fields={"evt.type": "execve"}, does="copies a program into a memfd and executes it from there"),
     # --- incubating ------------------------------------------------------------------------------------------------------
     Action("Modify Shell Configuration File", "opened('/root/.bashrc', os.O_WRONLY | os.O_CREAT)",
            fields={"fd.name": "/root/.bashrc"}),
@@ -89,10 +92,11 @@ os.waitpid(child, 0)
            fields={"fd.name": "/root/.ssh/id_x"}),
     Action("DB program spawned process", "spawn('ls')", name="mysqld", fields={"proc.name": "ls", "proc.pname": "mysqld"}),
     Action("Change thread namespace", "fd = os.open('/proc/self/ns/uts', os.O_RDONLY); LIBC.setns(fd, 0)",
-           fields={"evt.type": "setns", "proc.name": "act"}),
+           fields={"evt.type": "setns", "proc.name": "act"}, does="calls `setns` on `/proc/self/ns/uts`"),
     Action("Change namespace privileges via unshare", "LIBC.unshare(0x10000000)", where=CONTAINER, uid=65534,
-           fields={"evt.type": "unshare", "proc.name": "act"}),
-    Action("Launch Excessively Capable Container", "", where=CONTAINER, pidns=True, fields={"evt.type": "execve"}),
+           fields={"evt.type": "unshare", "proc.name": "act"}, does="calls `unshare(CLONE_NEWUSER)`"),
+    Action("Launch Excessively Capable Container", "", where=CONTAINER, pidns=True, fields={"evt.type": "execve"},
+           does="starts, as root with all capabilities"),
     Action("System procs network activity", CONNECT.format("198.51.100.2", 7000), name="bash",
            fields={"proc.name": "bash", "fd.rport": 7000}),
     Action("Program run with disallowed http proxy env", "spawn('curl', 'x', env={'HTTP_PROXY': 'http://127.0.0.1:1'})",
@@ -100,7 +104,8 @@ os.waitpid(child, 0)
     Action("Unexpected UDP Traffic",
            "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(('198.51.100.2', 6543))",
            fields={"proc.name": "act", "fd.l4proto": "udp", "fd.rport": 6543}),
-    Action("Non sudo setuid", "LIBC.setuid(0)", uid=2, fields={"evt.type": "setuid", "user.name": "bin", "evt.arg.uid": "root"}),
+    Action("Non sudo setuid", "LIBC.setuid(0)", uid=2, fields={"evt.type": "setuid", "user.name": "bin", "evt.arg.uid": "root"},
+           does="calls `setuid(0)`"),
     Action("User mgmt binaries", "spawn('useradd', 'eve')", fields={"proc.name": "useradd"}),
     Action("Create files below dev", "opened('/dev/hidden', os.O_WRONLY | os.O_CREAT)", fields={"fd.name": "/dev/hidden"}),
     Action("Contact EC2 Instance Metadata Service From Container", METADATA, where=CONTAINER,
@@ -132,12 +137,13 @@ os.waitpid(child, 0)
     Action("Backdoored library loaded into SSHD (CVE-2024-3094)",
            "make('/tmp/liblzma.so.5.6.1'); opened('/tmp/liblzma.so.5.6.1', os.O_RDONLY)", name="sshd",
            fields={"fd.name": "/tmp/liblzma.so.5.6.1"}),
-    Action("BPF Program Not Profiled", "syscall(321, 5, None, 0)", fields={"evt.type": "bpf", "evt.arg.cmd": "BPF_PROG_LOAD"}),
+    Action("BPF Program Not Profiled", "syscall(321, 5, None, 0)", fields={"evt.type": "bpf", "evt.arg.cmd": "BPF_PROG_LOAD"},
+           does="calls `bpf(BPF_PROG_LOAD)`"),
     # --- sandbox ---------------------------------------------------------------------------------------------------------
     Action("Unexpected inbound connection source", """
 s = socket.socket(); s.bind(('198.51.100.1', 7100)); s.listen()
 c = socket.socket(); c.connect(('198.51.100.1', 7100)); s.accept()
-""", fields={"proc.name": "act"}),
+""", fields={"proc.name": "act"}, does="accepts a connection from 198.51.100.1"),
     Action("Read Shell Configuration File", "make('/root/.profile'); opened('/root/.profile', os.O_RDONLY)",
            fields={"fd.name": "/root/.profile"}),
     Action("Update Package Repository", "opened('/etc/apt/sources.list', os.O_WRONLY | os.O_CREAT)",
@@ -173,17 +179,18 @@ s = socket.socket(); s.bind(('198.51.100.1', 7101)); s.listen()
            fields={"proc.name": "act"}),
     Action("Container Drift Detected (open+create)", "opened('/tmp/new', os.O_WRONLY | os.O_CREAT, 0o755)", where=CONTAINER,
            fields={"proc.name": "act"}),
-    Action("Container Run as Root User", "", where=CONTAINER, pidns=True, fields={"evt.type": "execve"}),
+    Action("Container Run as Root User", "", where=CONTAINER, pidns=True, fields={"evt.type": "execve"},
+           does="starts, as root with all capabilities"),
     Action("Sudo Potential Privilege Escalation", "spawn('sudoedit', '-s', 'x\\\\')", fields={"proc.name": "sudoedit"}),
     Action("Unprivileged Delegation of Page Faults Handling to a Userspace Process", "syscall(323, 1)", uid=2,
-           fields={"evt.type": "userfaultfd", "user.uid": 2}),
+           fields={"evt.type": "userfaultfd", "user.uid": 2}, does="calls `userfaultfd`"),
     Action("Polkit Local Privilege Escalation Vulnerability (CVE-2021-4034)", "spawn('pkexec')",
            fields={"proc.name": "pkexec"}),
     Action("Java Process Class File Download", """
 s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen()
 c = socket.socket(); c.connect(s.getsockname()); p, _ = s.accept()
 p.send(b'\\xca\\xfe\\xba\\xbe' + bytes(8)); c.recv(64)
-""", name="java", fields={"evt.type": "recvfrom"}),
+""", name="java", fields={"evt.type": "recvfrom"}, does="receives the first bytes of a class file over TCP"),
     Action("Modify Container Entrypoint",
            "make('/tmp/x'); fd = os.open('/tmp/x', os.O_RDONLY); opened(f'/proc/self/fd/{fd}', os.O_WRONLY)",
            where=CONTAINER, fields={"proc.name": "act"}),
@@ -205,12 +212,22 @@ p.send(b'\\xca\\xfe\\xba\\xbe' + bytes(8)); c.recv(64)
            where=CONTAINER, fields={"fd.name": "/host/etc/x"}),
 ]
 
+
+class Container:
+    """options: of `podman run`. does: what is executed in it. fields: what output_fields must have."""
+
+    def __init__(self, options, does, fields):
+        self.options, self.does, self.fields = options, does, fields
+
+
 # Rules of containers whose runtime must say something about them: real podman containers (test_rules.py).
 PODMAN = {
-    "Debugfs Launched in Privileged Container": ["--privileged"],
-    "Mount Launched in Privileged Container": ["--privileged"],
-    "Launch Privileged Container": ["--privileged"],
-    "Launch Sensitive Mount Container": ["-v", "/etc:/mnt:ro"],
+    "Debugfs Launched in Privileged Container": Container(["--privileged"], ", in it `/tmp/debugfs`", {"proc.name": "debugfs"}),
+    "Mount Launched in Privileged Container": Container(["--privileged"], ", in it `/tmp/mount -t proc a /b`",
+                                                        {"proc.name": "mount"}),
+    "Launch Privileged Container": Container(["--privileged"], "", {
+        "container.name": "box", "container.image.repository": "localhost/beeline-test", "container.image.tag": "1"}),
+    "Launch Sensitive Mount Container": Container(["-v", "/etc:/mnt:ro"], "", {"container.name": "box"}),
 }
 
 # Rules that no action can fire as they are, and why.

@@ -3,6 +3,7 @@ import importlib.machinery
 import importlib.util
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -43,6 +44,12 @@ class Docs(unittest.TestCase):
         self.assertEqual(len(list(self.docs.check_life("p", good, {"bl_other"}))), 1)
         self.assertEqual(len(list(self.docs.check_life("p", head + "| 1 | nowhere | | |\n", set()))), 1)
         self.assertEqual(len(list(self.docs.check_life("p", "text", set()))), 1)
+
+    def test_generated(self):
+        self.assertEqual(list(self.docs.check_generated("docs/rules-tested.md", "tools/gen-rule-table")), [])
+        self.assertEqual(len(list(self.docs.check_generated("docs/maps.md", "tools/gen-rule-table"))), 1)
+        self.assertEqual(len(list(self.docs.check_generated("docs/none.md", "tools/gen-rule-table"))), 1)
+        self.assertEqual(len(list(self.docs.check_generated("docs/rules-tested.md", "tools/gen-rule-table", "x"))), 1)
 
     def test_maps(self):
         head = "| map | type | key | value | entries | written by | read by |\n|---|---|---|---|---|---|---|\n"
@@ -112,10 +119,12 @@ class Includes(unittest.TestCase):
     def test_layers_are_those_of_the_page(self):
         with open(os.path.join(ROOT, "docs", "architecture.md")) as file:
             page = file.read()
+        rows = re.split(r"^ {4}(?=\d  )", page, flags=re.M)[1:]
+        self.assertEqual(len(rows), len(self.includes.LAYERS))
         for row, folders in enumerate(self.includes.LAYERS):
-            line = next(text for text in page.splitlines() if text.strip().startswith(f"{row}  {folders[0]}"))
+            text = next(text for text in rows if text.startswith(f"{row}  {folders[0]}")).split("\n\n")[0]
             for folder in folders:
-                self.assertIn(folder, line)
+                self.assertIn(folder, text)
 
 
 if __name__ == "__main__":
