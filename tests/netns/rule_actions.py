@@ -99,7 +99,7 @@ os.waitpid(child, 0)
            does="starts, as root with all capabilities"),
     Action("System procs network activity", CONNECT.format("198.51.100.2", 7000), name="bash",
            fields={"proc.name": "bash", "fd.rport": 7000}),
-    Action("Program run with disallowed http proxy env", "spawn('curl', 'x', env={'HTTP_PROXY': 'http://p:1'})",
+    Action("Program run with disallowed http proxy env", "spawn('curl', 'x', env={'HTTP_PROXY': 'http://127.0.0.1:1'})",
            fields={"proc.name": "curl"}),
     Action("Unexpected UDP Traffic",
            "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(('198.51.100.2', 6543))",

@@ -335,7 +335,7 @@ TEST_F(Conditions, Flows) {
     event.flow = &flow;
     check(event, {
                      {"evt.type = flow", true},
-                     {"flow.verdict = dropped and proc.aname in (bash, sh)", true},
+                     {"flow.verdict = DROPPED and proc.aname in (bash, sh)", true},
                      {"flow.drop_reason = POLICY_DENIED", true},
                      {"flow.direction = egress", true},
                      {"flow.denied_by intersects (base, x)", true},
