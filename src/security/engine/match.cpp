@@ -280,6 +280,7 @@ void ContainsSet::prepare() {
             }
         }
     }
+    next_.resize(std::size_t{used} * 256); // texts share beginnings
     for (std::uint16_t& next : next_)
         if (found[next]) next |= kFound;
     if (found[0]) automaton_ = false; // an empty text is in everything

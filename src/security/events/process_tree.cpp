@@ -218,6 +218,11 @@ struct ProcessTree::State {
     // Must outlive the event that is being applied.
     Node* pinned[2] = {nullptr, nullptr};
 
+    // Times of broken records wrap.
+    [[nodiscard]] std::int64_t real_time(std::uint64_t boot_ns) const {
+        return static_cast<std::int64_t>(boot_ns +
+                                         static_cast<std::uint64_t>(options.boot_time_ns));
+    }
     [[nodiscard]] std::size_t size() const { return live.size + exited.size + held.size; }
     List& list_of(const Node& node) {
         return node.in == Node::In::live ? live : node.in == Node::In::exited ? exited : held;
@@ -333,7 +338,7 @@ struct ProcessTree::State {
         auto* node = new Node;
         node->key = key;
         node->image = no_image;
-        node->started_ns = static_cast<std::int64_t>(key.start_ns) + options.boot_time_ns;
+        node->started_ns = real_time(key.start_ns);
         Node* youngest = pids.find(key.pid);
         live.push(*node);
         if (youngest == nullptr || youngest->key.start_ns <= key.start_ns) {
@@ -400,7 +405,7 @@ struct ProcessTree::State {
     }
     void adopt(Node& node, std::uint64_t exact_start) {
         node.key.start_ns = exact_start;
-        node.started_ns = static_cast<std::int64_t>(exact_start) + options.boot_time_ns;
+        node.started_ns = real_time(exact_start);
     }
     // The process that a task's facts are of.
     Node& of_task(const bl_event_task& task, std::uint64_t now) {
@@ -594,7 +599,7 @@ void ProcessTree::apply(Event& event) {
     state.pinned[0] = state.pinned[1] = nullptr;
     state.expire_until(head.time_ns);
     event.number = ++state.number;
-    event.time_ns = static_cast<std::int64_t>(head.time_ns) + state.options.boot_time_ns;
+    event.time_ns = state.real_time(head.time_ns);
     if (head.kind == BL_EVENT_proc && event.task != nullptr) {
         event.process = &state.on_proc(event);
         return;
