@@ -4,6 +4,7 @@
 
 #include "cli/json_view.h"
 #include "cli/output.h"
+#include "cli/stream.h"
 #include "cli/table.h"
 #include "cli/time_text.h"
 #include "cli/verbs.h"
@@ -29,12 +30,6 @@ struct Flags {
     std::vector<std::string> pids;
     std::vector<std::string> kinds;
 };
-
-void add_all(api::Parameters& parameters, const std::string& name,
-             const std::vector<std::string>& values) {
-    for (const auto& value : values)
-        parameters.emplace_back(name, value);
-}
 
 std::string missed_text(const json& line) {
     return fmt::format("MISSED {} of these: this reader was too slow", text(line, "missed"));
@@ -102,52 +97,10 @@ std::string event_text(const Context& context, const json& event) {
     return printable(line);
 }
 
-using LineText = std::string (*)(const Context&, const json&);
-
-// The lines of a stream in the format of -o.
-Result<int> show(Context& context, const std::string& url, bool follow, LineText as_text,
-                 std::string_view nothing) {
-    if (follow && context.format == Format::json) {
-        context.fail(
-            Error{Code::invalid, 0, "-o json is one array and cannot follow: use -o jsonl"},
-            kWrongUsage);
-        return kWrongUsage;
-    }
-    const auto client = TRY(context.client());
-    std::size_t count = 0;
-    const auto done = client.stream(url, [&](std::string_view line) {
-        if (context.format == Format::jsonl) {
-            context.out << line << '\n';
-        } else if (context.format == Format::json) {
-            context.out << (count == 0 ? "[\n  " : ",\n  ") << line;
-        } else {
-            context.out << as_text(context, json::parse(line, nullptr, false)) << '\n';
-        }
-        ++count;
-        if (follow) context.out.flush();
-        return context.out.good();
-    });
-    if (context.format == Format::json && (done || count > 0))
-        context.out << (count == 0 ? "[]\n" : "\n]\n");
-    if (!done) {
-        context.out.flush();
-        context.fail(done.error(), done.error().code == Code::invalid ? kWrongUsage : kFailed);
-        return context.exit_code;
-    }
-    if (count == 0 && !follow && context.format != Format::json && context.format != Format::jsonl)
-        context.err << nothing << '\n';
-    return kDone;
-}
-
-void many(CLI::App* verb, const std::string& name, std::vector<std::string>& values,
-          const std::string& description, const std::string& value) {
-    verb->add_option(name, values, description)->allow_extra_args(false)->option_text(value);
-}
-
 void add_who(CLI::App* verb, Flags& flags) {
-    many(verb, "--pod", flags.pods, "Workload: NAMESPACE/NAME, NAMESPACE/ or NAME", "POD");
-    many(verb, "--container", flags.containers, "Beginning of a container id", "ID");
-    many(verb, "--pid", flags.pids, "The process or one of its ancestors", "PID");
+    add_many(verb, "--pod", flags.pods, "Workload: NAMESPACE/NAME, NAMESPACE/ or NAME", "POD");
+    add_many(verb, "--container", flags.containers, "Beginning of a container id", "ID");
+    add_many(verb, "--pid", flags.pids, "The process or one of its ancestors", "PID");
 }
 
 void add_who(api::Parameters& parameters, const Flags& flags) {
@@ -179,8 +132,8 @@ void register_alert_commands(CLI::App& app, Context& context) {
                      "This severe or more: emergency, alert, critical, error, warning, notice, "
                      "informational, debug")
         ->option_text("PRIORITY");
-    many(alerts, "--rule", flags->rules, "Name of the rule, with * and ?", "RULE");
-    many(alerts, "--tag", flags->tags, "A tag of the rule", "TAG");
+    add_many(alerts, "--rule", flags->rules, "Name of the rule, with * and ?", "RULE");
+    add_many(alerts, "--tag", flags->tags, "A tag of the rule", "TAG");
     add_who(alerts, *flags);
     add_format(alerts, context, {Format::table, Format::wide, Format::json, Format::jsonl});
     on_run(alerts, context, [&context, flags]() -> Result<int> {
@@ -194,23 +147,23 @@ void register_alert_commands(CLI::App& app, Context& context) {
         add_all(parameters, "rule", flags->rules);
         add_all(parameters, "tag", flags->tags);
         add_who(parameters, *flags);
-        return show(context, api::url("/v1/alerts", parameters), flags->follow, alert_text,
-                    "no alerts");
+        return show_stream(context, api::url("/v1/alerts", parameters), flags->follow, alert_text,
+                           "no alerts");
     });
 
     auto* events = add_verb(app, "events", "Live security events that the loaded rules let through",
                             "beeline events\n"
                             "beeline events --kind execve --kind connect --pod shop/web\n"
                             "beeline events --pid 4711 -o jsonl");
-    many(events, "--kind", flags->kinds, "An event type of the rules, such as execve or openat",
-         "KIND");
+    add_many(events, "--kind", flags->kinds, "An event type of the rules, such as execve or openat",
+             "KIND");
     add_who(events, *flags);
     add_format(events, context, {Format::table, Format::wide, Format::jsonl});
     on_run(events, context, [&context, flags]() -> Result<int> {
         api::Parameters parameters;
         add_all(parameters, "kind", flags->kinds);
         add_who(parameters, *flags);
-        return show(context, api::url("/v1/events", parameters), true, event_text, "");
+        return show_stream(context, api::url("/v1/events", parameters), true, event_text, "");
     });
 }
 

@@ -95,8 +95,12 @@ void print_security(Page& page, const json& status) {
                                       number(member(security, "processes"), "live"),
                                       number(member(security, "alerts"), "matches")));
     if (flag(security, "rules_faulty")) {
-        page.line("", "the rule files have errors, older rules are in force: beeline rules reload",
-                  kRed);
+        page.line(
+            "",
+            number(security, "rules") == 0
+                ? "the rule files have errors, no rule is in force: beeline rules reload"
+                : "the rule files have errors, older rules are in force: beeline rules reload",
+            kRed);
     }
 }
 

@@ -15,6 +15,11 @@
 
 namespace beeline::model {
 
+// Does a pattern of the command line and the API name this workload? "shop/web", "shop/" for a whole namespace, "web" in any.
+bool names_workload(std::string_view pattern, std::string_view space, std::string_view name);
+// The same for "shop/web" as one text; an empty one is no workload.
+bool names_workload(std::string_view pattern, std::string_view full_name);
+
 struct ObjectName {
     std::string space; // namespace; empty for cluster-wide kinds
     std::string name;

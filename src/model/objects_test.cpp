@@ -19,5 +19,15 @@ TEST(ObjectName, Spelling) {
     EXPECT_EQ((ObjectName{"", "node-1"}.to_string()), "node-1");
 }
 
+TEST(NamesWorkload, PatternsOfTheCommandLine) {
+    for (const char* pattern : {"shop/web", "shop/", "web"})
+        EXPECT_TRUE(names_workload(pattern, "shop/web")) << pattern;
+    for (const char* pattern : {"shop/we", "shop", "blog/", "/web", "", "/", "shop/web/x"})
+        EXPECT_FALSE(names_workload(pattern, "shop/web")) << pattern;
+    EXPECT_FALSE(names_workload("", ""));
+    EXPECT_FALSE(names_workload("/", ""));
+    EXPECT_FALSE(names_workload("shop/", "shop", ""));
+}
+
 } // namespace
 } // namespace beeline::model

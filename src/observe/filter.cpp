@@ -4,6 +4,8 @@
 #include <array>
 #include <string_view>
 
+#include "model/objects.h"
+
 namespace beeline::observe {
 namespace {
 
@@ -31,12 +33,7 @@ Pod pod(model::FlowEnd::Kind kind, std::string_view space, std::string_view name
 }
 
 bool is_pod(const std::string& wanted, const Pod& pod) {
-    if (pod.name.empty()) return false;
-    const std::string_view text = wanted;
-    const auto slash = text.find('/');
-    if (slash == std::string_view::npos) return text == pod.name;
-    const std::string_view name = text.substr(slash + 1);
-    return text.substr(0, slash) == pod.space && (name.empty() || name == pod.name);
+    return model::names_workload(wanted, pod.space, pod.name);
 }
 
 template <typename T, typename Predicate>

@@ -7,20 +7,14 @@
 #include <deque>
 #include <mutex>
 
+#include "model/objects.h"
+
 namespace beeline::security {
 namespace {
 
 template <typename T, typename F>
 bool none_or_any(const std::vector<T>& wanted, F matches) {
     return wanted.empty() || std::any_of(wanted.begin(), wanted.end(), matches);
-}
-
-// "shop/web", "shop/" for a whole namespace, "web" in any namespace.
-bool is_workload(const std::string& pattern, const std::string& workload) {
-    if (workload.empty()) return false;
-    if (pattern.ends_with('/')) return workload.starts_with(pattern);
-    if (pattern.find('/') != std::string::npos) return workload == pattern;
-    return workload.substr(workload.find('/') + 1) == pattern;
 }
 
 } // namespace
@@ -38,7 +32,9 @@ bool AlertFilter::matches(const model::Alert& alert) const {
                                   alert.tags.end();
                        }) &&
            none_or_any(workloads,
-                       [&](const auto& pattern) { return is_workload(pattern, alert.workload); }) &&
+                       [&](const auto& pattern) {
+                           return model::names_workload(pattern, alert.workload);
+                       }) &&
            none_or_any(containers,
                        [&](const auto& id) {
                            return !alert.container.empty() && (alert.container.starts_with(id) ||
