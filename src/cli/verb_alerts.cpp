@@ -58,8 +58,11 @@ std::string alert_text(const Context& context, const json& alert) {
                                    text(alert, "rule"));
     if (const auto workload = text(own, "workload"); !workload.empty()) line += "  " + workload;
     std::vector<std::string> tree;
-    for (const auto& ancestor : list(own, "ancestors"))
-        tree.push_back(fmt::format("{}[{}]", text(ancestor, "name"), text(ancestor, "pid")));
+    for (const auto& ancestor : list(own, "ancestors")) {
+        const std::string name =
+            text(ancestor, "name"); // of what runs outside the scope: not known
+        tree.push_back(fmt::format("{}[{}]", name.empty() ? "?" : name, text(ancestor, "pid")));
+    }
     line += "\n    " + output;
     if (!tree.empty()) line += "\n    process: " + joined(tree, " < ");
     if (wide) {

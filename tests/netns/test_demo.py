@@ -36,6 +36,8 @@ class Demo(harness.TestCase):
         self.assertTrue(any("shop/intruder" in line and "NetworkPolicy" in line for line in dropped), output)
         self.assertFalse([line for line in forwarded if "shop/intruder" in line and "shop/web" in line], output)
         self.assertFalse([line for line in dropped if "shop/client" in line], output)
+        self.assertRegex(output, r"Warning +Connection refused by policy  shop/intruder")
+        self.assertRegex(output, r"process: demo-workload\[\d+\] < ")
         self.assertEqual(harness.traces(self.instance), [])
         after = subprocess.run(["ip", "-br", "link"], stdout=subprocess.PIPE, text=True, check=True).stdout
         self.assertEqual(after, links)
