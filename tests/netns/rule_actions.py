@@ -253,3 +253,39 @@ QUIET = [
     Action("Unexpected UDP Traffic", "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(('198.51.100.2', 53))"),
     Action("Clear Log Activities", "opened('/var/log/new', os.O_WRONLY | os.O_CREAT | os.O_APPEND)"),
 ]
+
+# Ways to hide that are no hiding: the rule must fire all the same.
+EVASIONS = [
+    Action("Read sensitive file untrusted", "os.symlink('/etc/shadow', '/tmp/x'); opened('/tmp/x', os.O_RDONLY)"),
+    Action("Read sensitive file untrusted", "os.symlink('/etc', '/tmp/e'); opened('/tmp/e/shadow', os.O_RDONLY)"),
+    Action("Read sensitive file untrusted", "opened('/proc/self/root/etc/shadow', os.O_RDONLY)"),
+    Action("Read sensitive file untrusted", "os.chdir('/etc/apt'); opened('../shadow', os.O_RDONLY)"),
+    Action("Read sensitive file untrusted",
+           "d = os.open('/etc', os.O_PATH); e = os.dup(d); os.close(os.open('shadow', os.O_RDONLY, dir_fd=e)); os.close(d)"),
+    Action("Read sensitive file untrusted", "how = (ctypes.c_uint64 * 3)(0, 0, 0); syscall(437, -100, b'/etc/shadow', how, 24)"),
+    Action("Read sensitive file untrusted", "LIBC.prctl(15, b'sshd', 0, 0, 0); opened('/etc/shadow', os.O_RDONLY)"),
+    Action("Read sensitive file untrusted", """
+import threading
+thread = threading.Thread(target=lambda: opened('/etc/shadow', os.O_RDONLY)); thread.start(); thread.join()
+"""),
+    Action("Read sensitive file untrusted", """
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        time.sleep(0.2)  # the one between is gone by now
+        opened('/etc/shadow', os.O_RDONLY)
+    os._exit(0)
+os.wait(); time.sleep(0.5)
+"""),
+    Action("Known Cryptominer Process Executed", "spawn('xmrig', argv0='sshd')"),
+    Action("Web Server Spawned Shell", """
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        time.sleep(0.2)
+        spawn('bash', '-c', 'id')
+    os._exit(0)
+os.wait(); time.sleep(0.6)
+""", name="php"),
+    Action("Write below etc", "opened('/etc/../etc/new', os.O_WRONLY | os.O_CREAT)"),
+]

@@ -9,7 +9,7 @@ import yaml
 import harness
 import scene
 import test_containers
-from rule_actions import ACTIONS, CONTAINER, PODMAN, QUIET, UNREACHABLE
+from rule_actions import ACTIONS, CONTAINER, EVASIONS, PODMAN, QUIET, UNREACHABLE
 
 RULES = os.path.join(harness.ROOT, "tests", "data", "rules", "falco")
 OFFICIAL = [os.path.join(RULES, f"{name}.yaml") for name in ("falco_rules", "falco-incubating_rules", "falco-sandbox_rules")]
@@ -99,6 +99,11 @@ class Rules(scene.SharedNode):
         failed = {error.split(":")[0] for error in errors}
         print(f"{len(covered) - len(failed)} of {len(covered)} rules fired", file=sys.stderr)
         self.assertEqual([], errors, "\n".join(errors))
+
+    def test_evasions_do_not_help(self):
+        for action in EVASIONS:
+            with self.subTest(rule=action.rule, code=action.code):
+                self.fires(action)
 
     def test_benign_twins_are_quiet(self):
         for action in QUIET:
