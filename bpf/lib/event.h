@@ -187,7 +187,12 @@ static __always_inline char *event_room(struct event_scratch *s)
 {
 	__u32 used = s->used;
 
-	if (used < sizeof(struct bl_event) || used > EVENT_ROOM)
+	/* Two comparisons of this very register: older verifiers do not see through the one that clang would make of them. */
+	barrier_var(used);
+	if (used > EVENT_ROOM)
+		return NULL;
+	barrier_var(used);
+	if (used < sizeof(struct bl_event))
 		return NULL;
 	return (char *)&s->head + used;
 }
