@@ -252,6 +252,7 @@ BL_STEP int event_user_bytes(struct event_scratch *s, __u32 index, __u64 address
 		length = most;
 		s->head.flags |= BL_EVENT_TRUNCATED;
 	}
+	barrier_var(length); /* before 6.8 a comparison with `most` tells the verifier nothing */
 	if (length > BL_PATH_LONGEST)
 		return -1;
 	if (bpf_probe_read_user(room, length, (void *)address)) {
