@@ -29,6 +29,8 @@ int on_libbpf_message(libbpf_print_level level, const char* format, va_list argu
     if (line.size() > longest) line.remove_prefix(line.size() - longest);
     while (!line.empty() && line.back() == '\n')
         line.remove_suffix(1);
+    // What libbpf says about a clsact hook that is there already, which is no mistake.
+    if (line.find("Exclusivity flag on") != std::string_view::npos) level = LIBBPF_INFO;
     switch (level) {
     case LIBBPF_WARN: log_warn("libbpf", kv("text", line)); break;
     case LIBBPF_INFO: log_debug("libbpf", kv("text", line)); break;
@@ -151,6 +153,15 @@ Result<> Object::share_map(std::string_view map, int fd) {
         return fail(Code::internal, "no map {} in object {}", name, bpf_object__name(object_));
     if (const int error = bpf_map__reuse_fd(found, fd); error != 0)
         return fail_errno(-error, "cannot share map " + name);
+    return {};
+}
+
+Result<> Object::set_target(std::string_view program, const std::string& target) {
+    const std::string name(program);
+    bpf_program* found = bpf_object__find_program_by_name(object_, name.c_str());
+    if (found == nullptr) return fail(Code::internal, "no BPF program {}", name);
+    if (const int error = bpf_program__set_attach_target(found, 0, target.c_str()); error != 0)
+        return fail_errno(-error, "this kernel has no " + target);
     return {};
 }
 
