@@ -274,7 +274,7 @@ static __always_inline int remember_backend(const struct bl_packet *p, const str
 	ct->state = ct_first_state(p->key.proto);
 	ct->seen_ns = clock_tick_ns();
 	count(BL_METRIC_svc_translated_packet);
-	return ct_insert(&p->key, ct, BPF_ANY);
+	return ct_insert(&p->key, BPF_ANY);
 }
 
 /*
@@ -562,7 +562,7 @@ BL_STEP int open_connection(struct __sk_buff *skb, const struct bl_packet *p,
 	ct->packets[CT_CLIENT] = 1;
 	ct->bytes[CT_CLIENT] = p->bytes;
 	ct->tcp_flags[CT_CLIENT] = p->tcp_flags;
-	verdict = ct_insert(&p->key, ct, BPF_ANY);
+	verdict = ct_insert(&p->key, BPF_ANY);
 	if (verdict)
 		return drop(skb, p, ct, verdict);
 	ct_report(skb, ct, p, BL_FLOW_opened << 1 | CT_CLIENT);

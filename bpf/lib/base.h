@@ -10,7 +10,8 @@
 
 /*
  * A step that the verifier checks once, on its own, instead of at every call: a global function. Its pointer
- * arguments may be NULL as far as the verifier knows, so each tests them first.
+ * arguments may be NULL as far as the verifier knows, so each tests them first. Before 6.2 what they point to is neither
+ * key nor value to a map helper: copy it.
  */
 #define BL_STEP __noinline
 

@@ -292,9 +292,10 @@ static __always_inline struct bl_ct *ct_new(void)
 	return ct;
 }
 
-/* Stores `ct` for a connection whose client sends `flow`. 0, or the reason to drop. */
-BL_STEP int ct_insert(const struct bl_flow_key *flow, struct bl_ct *ct, __u64 flags)
+/* Stores what ct_new() gave, for a connection whose client sends `flow`. 0, or the reason to drop. */
+BL_STEP int ct_insert(const struct bl_flow_key *flow, __u64 flags)
 {
+	struct bl_ct *ct = ct_made();
 	struct bl_flow_key key;
 	long error;
 

@@ -187,7 +187,12 @@ static __always_inline char *event_room(struct event_scratch *s)
 {
 	__u32 used = s->used;
 
-	if (used < sizeof(struct bl_event) || used > EVENT_ROOM)
+	/* Two comparisons of this very register: older verifiers do not see through the one that clang would make of them. */
+	barrier_var(used);
+	if (used > EVENT_ROOM)
+		return NULL;
+	barrier_var(used);
+	if (used < sizeof(struct bl_event))
 		return NULL;
 	return (char *)&s->head + used;
 }
@@ -247,6 +252,7 @@ BL_STEP int event_user_bytes(struct event_scratch *s, __u32 index, __u64 address
 		length = most;
 		s->head.flags |= BL_EVENT_TRUNCATED;
 	}
+	barrier_var(length); /* before 6.8 a comparison with `most` tells the verifier nothing */
 	if (length > BL_PATH_LONGEST)
 		return -1;
 	if (bpf_probe_read_user(room, length, (void *)address)) {

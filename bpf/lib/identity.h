@@ -32,7 +32,9 @@ struct {
 
 static __always_inline struct bl_endpoint *endpoint_lookup(const union bl_addr *addr)
 {
-	return bpf_map_lookup_elem(&bl_endpoint, addr);
+	union bl_addr key = *addr; /* before 6.2 a key cannot be an argument of a global function */
+
+	return bpf_map_lookup_elem(&bl_endpoint, &key);
 }
 
 /* Identity of an address that is no local endpoint. */

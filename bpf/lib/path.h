@@ -247,16 +247,16 @@ static __always_inline void path_times(struct bl_event_file *facts, struct inode
 /* An overlay's inode is followed by the dentry in its upper layer (all versions so far). */
 static __always_inline __u32 path_layer(struct inode *inode)
 {
-	struct ovl_inode *overlay;
 	__u64 upper = 0;
+	__s64 away;
 
-	if (bpf_core_type_exists(struct ovl_inode)) {
-		overlay = (void *)inode - bpf_core_field_offset(struct ovl_inode, vfs_inode);
-		upper = (__u64)event_read(overlay, __upperdentry);
-	} else {
-		bpf_probe_read_kernel(&upper, sizeof(upper),
-				      (void *)inode + bpf_core_type_size(struct inode));
-	}
+	/* Not event_read(): where overlay is a module its types cannot be cast to (6.12). */
+	if (bpf_core_type_exists(struct ovl_inode))
+		away = (__s64)bpf_core_field_offset(struct ovl_inode, __upperdentry) -
+		       (__s64)bpf_core_field_offset(struct ovl_inode, vfs_inode);
+	else
+		away = bpf_core_type_size(struct inode);
+	bpf_probe_read_kernel(&upper, sizeof(upper), (void *)inode + away);
 	return upper ? BL_FILE_UPPER : BL_FILE_LOWER;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * What programs do through io_uring, which no system call shows.
- * Hook: tp_btf/io_uring_submit_req: a request was taken from the queue and its arguments are in kernel memory, so that they
+ * Hook: tp_btf/io_uring_submit_req (before 6.4: io_uring_submit_sqe): a request was taken from the queue and its arguments are in kernel memory, so that they
  * can no longer be changed. Runs in the process that submitted, or in its polling thread (SQPOLL), which is one of its threads.
  * Maps: bl_want, bl_comm, bl_scope, bl_path (read), bl_peer, bl_scratch, bl_sensor_stat, bl_events (written).
  * Events: the kinds of the same system calls with BL_EVENT_URING; the result is not known yet, so it is 0.
@@ -140,7 +140,7 @@ static __always_inline __u32 read_name(struct io_kiocb *request, __u32 kind,
 		return 0;
 	if (kind == BL_EVENT_connect)
 		length = event_read((struct io_connect *)request, addr_len);
-	else if (kind == BL_EVENT_bind)
+	else if (kind == BL_EVENT_bind && bpf_core_type_exists(struct io_bind)) /* 6.11 */
 		length = event_read((struct io_bind *)request, addr_len);
 	else
 		length = event_read(message, msg.msg_name) ? event_read(message, msg.msg_namelen)

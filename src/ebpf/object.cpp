@@ -8,6 +8,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 
 #include "base/log.h"
 
@@ -15,17 +16,36 @@ namespace beeline::ebpf {
 namespace {
 
 int on_libbpf_message(libbpf_print_level level, const char* format, va_list arguments) {
-    std::array<char, 4096> text{};
-    const int length = std::vsnprintf(text.data(), text.size(), format, arguments);
-    std::string_view line(text.data(), std::min<std::size_t>(std::max(length, 0), text.size() - 1));
+    va_list again;
+    va_copy(again, arguments);
+    const int length = std::vsnprintf(nullptr, 0, format, again);
+    va_end(again);
+    if (length < 0) return length;
+    std::string text(static_cast<std::size_t>(length), '\0');
+    std::vsnprintf(text.data(), text.size() + 1, format, arguments);
+    std::string_view line(text);
+    // The verifier's reason is at the end of what may be megabytes.
+    constexpr std::size_t longest = 8192;
+    if (line.size() > longest) line.remove_prefix(line.size() - longest);
     while (!line.empty() && line.back() == '\n')
         line.remove_suffix(1);
+    // What libbpf says about a clsact hook that is there already, which is no mistake.
+    if (line.find("Exclusivity flag on") != std::string_view::npos) level = LIBBPF_INFO;
     switch (level) {
     case LIBBPF_WARN: log_warn("libbpf", kv("text", line)); break;
     case LIBBPF_INFO: log_debug("libbpf", kv("text", line)); break;
     default: break;
     }
     return length;
+}
+
+// The kernel's configuration as far as programs ask for it. Its file is not to be relied on: Debian keeps it in /boot, which
+// a container does not see. The coarse clock's resolution is one tick.
+std::string kernel_config() {
+    timespec tick{};
+    if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) != 0 || tick.tv_sec != 0 || tick.tv_nsec <= 0)
+        return {};
+    return fmt::format("CONFIG_HZ={}\n", (1'000'000'000 + tick.tv_nsec / 2) / tick.tv_nsec);
 }
 
 bool is_data_section(std::string_view map) { return map.find('.') != std::string_view::npos; }
@@ -49,6 +69,8 @@ Result<Object> Object::open(std::string_view name, std::span<const std::byte> el
     bpf_object_open_opts options{};
     options.sz = sizeof options;
     options.object_name = copy.c_str();
+    const std::string config = kernel_config();
+    if (!config.empty()) options.kconfig = config.c_str();
     bpf_object* object = bpf_object__open_mem(elf.data(), elf.size(), &options);
     if (object == nullptr) return fail_errno(errno, "cannot open BPF object " + copy);
     return Object(object);
@@ -131,6 +153,15 @@ Result<> Object::share_map(std::string_view map, int fd) {
         return fail(Code::internal, "no map {} in object {}", name, bpf_object__name(object_));
     if (const int error = bpf_map__reuse_fd(found, fd); error != 0)
         return fail_errno(-error, "cannot share map " + name);
+    return {};
+}
+
+Result<> Object::set_target(std::string_view program, const std::string& target) {
+    const std::string name(program);
+    bpf_program* found = bpf_object__find_program_by_name(object_, name.c_str());
+    if (found == nullptr) return fail(Code::internal, "no BPF program {}", name);
+    if (const int error = bpf_program__set_attach_target(found, 0, target.c_str()); error != 0)
+        return fail_errno(-error, "this kernel has no " + target);
     return {};
 }
 

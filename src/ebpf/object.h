@@ -44,6 +44,8 @@ public:
     Result<> set_section(std::string_view section, std::span<const std::byte> data);
     // Uses another object's map instead of making one. Before load.
     Result<> share_map(std::string_view map, int fd);
+    // Another function or tracepoint of the kernel than the program's section names. Before load.
+    Result<> set_target(std::string_view program, const std::string& target);
     // On failure the verifier's words are in the log.
     Result<> load();
 

@@ -1,6 +1,7 @@
 #include "ebpf/system.h"
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <linux/bpf.h>
 #include <linux/magic.h>
@@ -128,6 +129,14 @@ Result<std::string> cgroup2_mount() {
                                        "cgroup2 /sys/fs/cgroup/unified'");
     }
     return best;
+}
+
+bool has_tracepoint(const std::string& name) {
+    btf* types = btf__load_vmlinux_btf();
+    if (types == nullptr) return false;
+    const int id = btf__find_by_name_kind(types, ("btf_trace_" + name).c_str(), BTF_KIND_TYPEDEF);
+    btf__free(types);
+    return id > 0;
 }
 
 std::vector<Feature> probe_features() {

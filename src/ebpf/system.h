@@ -26,4 +26,7 @@ struct Feature {
 // Found by trying: loads (and where harmless attaches) tiny programs. Takes some milliseconds.
 std::vector<Feature> probe_features();
 
+// Is there a tracepoint of this name that programs can read the arguments of?
+bool has_tracepoint(const std::string& name);
+
 } // namespace beeline::ebpf

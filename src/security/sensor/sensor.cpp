@@ -287,6 +287,9 @@ Result<std::unique_ptr<Sensor>> Sensor::load(const Options& options) {
     std::unique_ptr<ebpf::Object> uring;
     {
         ebpf::Object object = TRY(ebpf::Object::open("uring", elf_of(uring_bpf__elf_bytes)));
+        // Its name before 6.4.
+        if (!ebpf::has_tracepoint("io_uring_submit_req"))
+            (void)object.set_target("bl_uring", "io_uring_submit_sqe");
         if (const auto done = share_all(object); done)
             uring = std::make_unique<ebpf::Object>(std::move(object));
         else
