@@ -4,6 +4,7 @@ A result is one JSON object a line on stdout:
   bench, case, unit, value, baseline, ratio, ratio_min, ratio_max, runs
 value and baseline are medians over the runs; ratio is the median of the ratios within each run.
 """
+import contextlib
 import json
 import os
 import statistics
@@ -187,7 +188,8 @@ def cpu_seconds(pid):
 def pin_threads(pid, cpu):
     """The mask of a process is that of each of its threads."""
     for thread in os.listdir(f"/proc/{pid}/task"):
-        os.sched_setaffinity(int(thread), {cpu})
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(int(thread), {cpu})
 
 
 def agent_pid(node):
