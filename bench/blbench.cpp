@@ -4,16 +4,23 @@
 //   blbench connect ADDRESS PORT SECONDS     connections (to the end, by the server) a second
 //   blbench bulk ADDRESS PORT SECONDS        bytes a second
 //   blbench loop read|open|exec|connect SECONDS    CPU nanoseconds of one turn: a 1-byte read; open and close of a file in
-//                                            /tmp; fork, exec and wait of this program; TCP connect, accept and close
+//                                            /tmp; fork, exec and wait of this program; TCP connect, accept and close.
+//                                            Of many short blocks the lower quartile: whatever else runs only adds
+//   blbench flood RATE SECONDS               events a second that a rule wants, by two processes (0: as many as they can):
+//                                            prints how many were made and the seconds
+//   blbench crowd COUNT                      COUNT processes that sleep, until stdin ends
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
@@ -168,16 +175,15 @@ int bulk(const Address& to, double seconds) {
     return 0;
 }
 
-// User and system time of this process and of the children it waited for.
+// CPU time of this process and of the children it waited for.
 double cpu_ns() {
-    double total = 0;
-    for (const int who : {RUSAGE_SELF, RUSAGE_CHILDREN}) {
-        rusage usage{};
-        getrusage(who, &usage);
-        for (const auto& time : {usage.ru_utime, usage.ru_stime})
-            total +=
-                static_cast<double>(time.tv_sec) * 1e9 + static_cast<double>(time.tv_usec) * 1e3;
-    }
+    timespec own{};
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &own);
+    rusage usage{};
+    getrusage(RUSAGE_CHILDREN, &usage);
+    double total = static_cast<double>(own.tv_sec) * 1e9 + static_cast<double>(own.tv_nsec);
+    for (const auto& time : {usage.ru_utime, usage.ru_stime})
+        total += static_cast<double>(time.tv_sec) * 1e9 + static_cast<double>(time.tv_usec) * 1e3;
     return total;
 }
 
@@ -219,12 +225,12 @@ int loop(std::string_view what, double seconds, const char* self) {
         listen(listening, 16) != 0)
         die("listen");
     getsockname(listening, reinterpret_cast<sockaddr*>(&to), &size);
-    const int batch = what == "exec" ? 4 : 256;
-    std::uint64_t count = 0;
+    const int batch = what == "exec" ? 4 : what == "connect" ? 64 : 1024;
+    std::vector<double> blocks;
     const double start = now();
-    const double used = cpu_ns();
     while (now() - start < seconds) {
-        for (int i = 0; i < batch; ++i, ++count) {
+        const double used = cpu_ns();
+        for (int i = 0; i < batch; ++i) {
             char byte = 0;
             if (what == "read") {
                 if (read(zero, &byte, 1) != 1) die("read");
@@ -238,10 +244,65 @@ int loop(std::string_view what, double seconds, const char* self) {
                 turn_connect(listening, to);
             }
         }
+        blocks.push_back((cpu_ns() - used) / batch);
     }
-    const double result = (cpu_ns() - used) / static_cast<double>(count);
+    std::sort(blocks.begin(), blocks.end());
+    const double result = blocks[blocks.size() / 4];
     unlink(path);
     std::printf("%.2f\n", result);
+    return 0;
+}
+
+// One half of the flood: setuid() to the user that it is already. Returns how many.
+std::uint64_t flood_half(double rate, double seconds) {
+    const uid_t user = getuid();
+    const double start = now();
+    std::uint64_t made = 0;
+    for (double time = start; time - start < seconds; time = now()) {
+        const auto due = rate > 0 ? static_cast<std::uint64_t>((time - start) * rate) : made + 1024;
+        if (made >= due) usleep(200);
+        for (; made < due; ++made)
+            if (syscall(SYS_setuid, user) != 0) die("setuid");
+    }
+    return made;
+}
+
+int flood(double rate, double seconds) {
+    int channel[2];
+    if (pipe(channel) != 0) die("pipe");
+    const double start = now();
+    const pid_t child = fork();
+    if (child < 0) die("fork");
+    const std::uint64_t mine = flood_half(rate / 2, seconds);
+    if (child == 0) _exit(write(channel[1], &mine, sizeof mine) == sizeof mine ? 0 : 1);
+    std::uint64_t other = 0;
+    if (read(channel[0], &other, sizeof other) != sizeof other) die("flood");
+    waitpid(child, nullptr, 0);
+    std::printf("%llu %.3f\n", static_cast<unsigned long long>(mine + other), now() - start);
+    return 0;
+}
+
+int crowd(int count) {
+    std::vector<pid_t> children;
+    for (int i = 0; i < count; ++i) {
+        const pid_t child = fork();
+        if (child < 0) break;
+        if (child == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            for (;;)
+                pause();
+        }
+        children.push_back(child);
+    }
+    std::printf("%zu\n", children.size());
+    std::fflush(stdout);
+    char byte = 0;
+    while (read(0, &byte, 1) > 0) {
+    }
+    for (const pid_t child : children)
+        kill(child, SIGKILL);
+    for (const pid_t child : children)
+        waitpid(child, nullptr, 0);
     return 0;
 }
 
@@ -252,6 +313,9 @@ int main(int argc, char** argv) {
     if (argc == 2 && std::string_view(argv[1]) == "nothing") return 0;
     if (argc == 4 && std::string_view(argv[1]) == "loop")
         return loop(argv[2], std::atof(argv[3]), "/proc/self/exe");
+    if (argc == 4 && std::string_view(argv[1]) == "flood")
+        return flood(std::atof(argv[2]), std::atof(argv[3]));
+    if (argc == 3 && std::string_view(argv[1]) == "crowd") return crowd(std::atoi(argv[2]));
     const std::string_view verb = argc == 5 ? argv[1] : "";
     if (verb == "server") return serve(argv + 2);
     if (verb == "rr") return round_trips(address(argv[2], argv[3]), std::atof(argv[4]));

@@ -4,6 +4,7 @@ A result is one JSON object a line on stdout:
   bench, case, unit, value, baseline, ratio, ratio_min, ratio_max, runs
 value and baseline are medians over the runs; ratio is the median of the ratios within each run.
 """
+import contextlib
 import json
 import os
 import statistics
@@ -66,11 +67,15 @@ class Place:
         self.netns, self.cgroup = netns, cgroup
 
     def start(self, *command, **options):
+        return self.start_free(*pinned(command), **options)
+
+    def start_free(self, *command, **options):
+        """On any CPU."""
         def join():
             if self.cgroup:
                 with open(os.path.join(self.cgroup, "cgroup.procs"), "w") as file:
                     file.write("0")
-        return subprocess.Popen(["nsenter", f"--net={self.netns}", *pinned(command)], preexec_fn=join,
+        return subprocess.Popen(["nsenter", f"--net={self.netns}", *map(str, command)], preexec_fn=join,
                                 stdout=subprocess.PIPE, text=True, **options)
 
     def number(self, *command):
@@ -171,6 +176,20 @@ class Fleet:
 def rss_mb(pid):
     with open(f"/proc/{pid}/smaps_rollup") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("Rss:")) / 1024
+
+
+def cpu_seconds(pid):
+    """User and system time of all threads so far."""
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def pin_threads(pid, cpu):
+    """The mask of a process is that of each of its threads."""
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(int(thread), {cpu})
 
 
 def agent_pid(node):

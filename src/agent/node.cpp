@@ -152,6 +152,7 @@ Result<> Node::take_over() {
     options.ring_bytes = config_.ring_bytes;
     options.attachment = config_.attachment;
     options.ct_timeouts_s = config_.ct_timeouts_s;
+    if (config_.security.enabled) security_begun_.emplace(Security::begin(security_environment()));
     kernel_ = TRY(datapath::Kernel::load(options));
     tables_ = TRY(kernel_->read());
 
@@ -196,7 +197,7 @@ Result<> Node::run() {
     };
     consumer_ = TRY(observe::Consumer::start(ingest_, std::move(ring)));
 
-    if (config_.security.enabled) start_security();
+    if (security_begun_) start_security();
     sweep(); // also counts what an earlier run left
     loop_.every(config_.ct_sweep_s * 1000ULL, [this] { sweep(); });
     loop_.every(kTombstonePeriodMs,
@@ -205,7 +206,7 @@ Result<> Node::run() {
 }
 
 // The network does not wait for the security side: when that cannot start, the status says so.
-void Node::start_security() {
+Security::Environment Node::security_environment() const {
     Security::Environment environment;
     environment.config = config_.security;
     if (environment.config.rules.empty())
@@ -215,7 +216,12 @@ void Node::start_security() {
     if (!config_.security.whole_machine.value_or(paths_.instance.empty()))
         environment.scope = paths_.cgroup;
     environment.flows = &store_;
-    auto started = Security::start(std::move(environment), loop_);
+    return environment;
+}
+
+void Node::start_security() {
+    auto started = Security::start(security_environment(), std::move(*security_begun_), loop_);
+    security_begun_.reset();
     if (!started) {
         security_error_ = started.error().message;
         log_error("runtime security could not start", kv("error", security_error_));

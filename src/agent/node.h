@@ -76,6 +76,7 @@ private:
     Result<> attach(const model::Workload& workload);
     void detach(const model::Workload& workload);
     void publish(std::shared_ptr<const model::Objects> objects);
+    [[nodiscard]] Security::Environment security_environment() const;
     void start_security();
     void end_connections(const std::vector<datapath::GoneBackend>& gone,
                          const std::vector<model::Workload>& workloads);
@@ -115,6 +116,7 @@ private:
     std::unique_ptr<ebpf::Ring> ring_;
     std::unique_ptr<observe::Consumer> consumer_;
 
+    std::optional<Security::Begun> security_begun_; // until start_security()
     std::unique_ptr<Security> security_;
     std::string security_error_;
 };

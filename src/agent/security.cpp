@@ -177,11 +177,37 @@ bool wants(const api::EventQuery& query, const security::Event& event) {
 
 } // namespace
 
+namespace {
+
+std::string scope_path(const Security::Environment& environment) {
+    if (environment.cgroup_mount.empty() || environment.scope.empty()) return {};
+    return environment.cgroup_mount + "/" + environment.scope;
+}
+
+security::Sensor::Options sensor_options(const Security::Environment& environment) {
+    security::Sensor::Options out;
+    out.scope_cgroup = scope_path(environment);
+    out.procs_ring_bytes = kProcessRingBytes;
+    out.events_ring_bytes = environment.config.ring_bytes;
+    return out;
+}
+
+} // namespace
+
+Security::Begun Security::begin(const Environment& environment) {
+    return {.sensor = std::async(std::launch::async,
+                                 [sensors = sensor_options(environment)] {
+                                     return security::Sensor::load(sensors);
+                                 }),
+            .rules = std::async(std::launch::async, [files = environment.config.rules] {
+                return security::read_rules(files);
+            })};
+}
+
 Security::Security(Environment environment, loop::Loop& loop)
     : environment_(std::move(environment)), loop_(loop),
       store_(environment_.config.alerts_in_memory) {
-    if (!environment_.cgroup_mount.empty() && !environment_.scope.empty())
-        scope_path_ = environment_.cgroup_mount + "/" + environment_.scope;
+    scope_path_ = scope_path(environment_);
 }
 
 Security::~Security() {
@@ -192,13 +218,14 @@ Security::~Security() {
     dispatcher_.reset();
 }
 
-Result<std::unique_ptr<Security>> Security::start(Environment environment, loop::Loop& loop) {
+Result<std::unique_ptr<Security>> Security::start(Environment environment, Begun begun,
+                                                  loop::Loop& loop) {
     std::unique_ptr<Security> security(new Security(std::move(environment), loop));
-    TRY(security->open());
+    TRY(security->open(std::move(begun)));
     return security;
 }
 
-Result<> Security::open() {
+Result<> Security::open(Begun begun) {
     host_ = facts_of_machine(environment_.node);
     TRY(open_outputs());
 
@@ -215,11 +242,10 @@ Result<> Security::open() {
     };
     containers_ = std::make_unique<security::ContainerResolver>(std::move(containers));
 
-    security::Sensor::Options sensors;
-    sensors.scope_cgroup = scope_path_;
-    sensors.procs_ring_bytes = kProcessRingBytes;
-    sensors.events_ring_bytes = environment_.config.ring_bytes;
-    sensor_ = TRY(security::Sensor::load(sensors));
+    auto sensor = begun.sensor.get();
+    // What was not there yet may be there now: the cgroup of an instance.
+    if (!sensor) sensor = security::Sensor::load(sensor_options(environment_));
+    sensor_ = TRY(std::move(sensor));
     ring_ = TRY(ebpf::MergedRing::open(std::array{sensor_->procs_ring(), sensor_->events_ring()}));
 
     security::EventSource source;
@@ -247,6 +273,7 @@ Result<> Security::open() {
     options.tree.boot_time_ns = host_->boot_time_ns;
     options.engine = environment_.config.engine;
     options.rules = environment_.config.rules;
+    options.first_rules = std::move(begun.rules);
     options.host = host_;
     options.placement = [this, seen = std::set<std::uint64_t>{},
                          alive = std::weak_ptr<int>(alive_)](std::uint64_t cgroup) mutable {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,9 +35,16 @@ public:
         std::string scope;        // folder below it that alone is watched; empty: the whole machine
         const observe::Store* flows = nullptr; // outlives this
     };
+    // What takes longest of a start, on threads of its own. Scope and rules are those that start() will be given.
+    struct Begun {
+        std::future<Result<std::unique_ptr<security::Sensor>>> sensor;
+        security::FirstRules rules;
+    };
+    static Begun begin(const Environment& environment);
 
     // Control thread, as everything without a remark. `loop` must outlive this.
-    static Result<std::unique_ptr<Security>> start(Environment environment, loop::Loop& loop);
+    static Result<std::unique_ptr<Security>> start(Environment environment, Begun begun,
+                                                   loop::Loop& loop);
     ~Security();
     Security(const Security&) = delete;
     Security& operator=(const Security&) = delete;
@@ -53,7 +61,7 @@ public:
 
 private:
     Security(Environment environment, loop::Loop& loop);
-    Result<> open();
+    Result<> open(Begun begun);
     Result<> open_outputs();
     Result<> watch_rules();
     void add_flows(model::Alert& alert) const;

@@ -26,7 +26,7 @@ Result<std::unique_ptr<MergedRing::Source>> MergedRing::Source::map(int map) {
     void* consumer = mmap(nullptr, page, PROT_READ | PROT_WRITE, MAP_SHARED, map, 0);
     if (consumer == MAP_FAILED) return fail_errno(errno, "cannot map ring " + info.name);
     void* producer =
-        mmap(nullptr, page + 2 * size, PROT_READ, MAP_SHARED, map, static_cast<off_t>(page));
+        mmap(nullptr, page + size, PROT_READ, MAP_SHARED, map, static_cast<off_t>(page));
     if (producer == MAP_FAILED) {
         const int error = errno;
         munmap(consumer, page);
@@ -37,7 +37,7 @@ Result<std::unique_ptr<MergedRing::Source>> MergedRing::Source::map(int map) {
                                            static_cast<const std::byte*>(producer) + page, size);
     source->mapped_consumer_ = consumer;
     source->mapped_producer_ = producer;
-    source->mapped_size_ = page + 2 * size;
+    source->mapped_size_ = page + size;
     source->position_ = source->released_ = *source->consumer_;
     return source;
 }
@@ -61,7 +61,19 @@ MergedRing::Source::State MergedRing::Source::peek() {
         const std::uint32_t length = __atomic_load_n(header, __ATOMIC_ACQUIRE);
         if ((length & BPF_RINGBUF_BUSY_BIT) != 0) return State::busy;
         const std::size_t size = length & ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT);
-        record_ = {data_ + (position_ & mask_) + kHeader, size};
+        // Headers are never cut: they are of 8 bytes, at multiples of 8.
+        const std::size_t at = (position_ + kHeader) & mask_, rest = mask_ + 1 - at;
+        if (size <= rest) {
+            record_ = {data_ + at, size};
+        } else if (size > mask_) {
+            return State::empty; // no kernel writes that
+        } else {
+            joined_.resize((size + 7) / 8);
+            auto* joined = reinterpret_cast<std::byte*>(joined_.data());
+            std::memcpy(joined, data_ + at, rest);
+            std::memcpy(joined + rest, data_, size - rest);
+            record_ = {joined, size};
+        }
         if ((length & BPF_RINGBUF_DISCARD_BIT) == 0 && size >= sizeof time_ns_) {
             std::memcpy(&time_ns_, record_.data(), sizeof time_ns_);
             peeked_ = true;

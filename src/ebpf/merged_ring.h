@@ -18,7 +18,8 @@ namespace beeline::ebpf {
 // before one of a later ring became visible is handed out first: that is how a process is known before what it did.
 class MergedRing {
 public:
-    // The record's bytes stay where the kernel wrote them; they are valid during the call only.
+    // The record's bytes are valid during the call only; they stay where the kernel wrote them, but for the one that goes
+    // on at the beginning of the ring.
     using Callback = std::function<void(std::span<const std::byte>)>;
 
     // Borrows the maps' descriptors, which must stay open.
@@ -41,7 +42,8 @@ private:
     Fd epoll_;
 };
 
-// The layout is the kernel's: positions count bytes forever, the data is mapped twice in a row.
+// The layout is the kernel's: positions count bytes forever. The data is mapped once, not twice in a row as the kernel allows:
+// each page of a ring would count twice in the memory of this process.
 class MergedRing::Source {
 public:
     // Memory of a map (unmapped at the end), or of somebody else.
@@ -72,6 +74,7 @@ private:
     std::uint64_t known_ = 0;    // producer's position when last looked at
     std::uint64_t time_ns_ = 0;
     std::span<const std::byte> record_;
+    std::vector<std::uint64_t> joined_; // the record that goes on at the beginning
     bool peeked_ = false;
     void* mapped_consumer_ = nullptr;
     void* mapped_producer_ = nullptr;

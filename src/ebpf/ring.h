@@ -2,36 +2,31 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
 #include <memory>
-#include <span>
+#include <utility>
 
 #include "base/result.h"
-
-struct ring_buffer;
+#include "ebpf/merged_ring.h"
 
 namespace beeline::ebpf {
 
 class Ring {
 public:
-    using Callback = std::function<void(std::span<const std::byte>)>;
+    using Callback = MergedRing::Callback;
 
     // Borrows the map's descriptor, which must stay open.
     static Result<std::unique_ptr<Ring>> open(int map);
-    ~Ring();
     Ring(const Ring&) = delete;
     Ring& operator=(const Ring&) = delete;
 
-    // Hands every record that is there now to `callback`; returns how many.
+    // Hands every record of 8 bytes or more that is there now to `callback`; returns how many.
     Result<std::size_t> consume(const Callback& callback);
     // Readable (epoll) when the kernel side forced a wake-up.
-    [[nodiscard]] int fd() const;
+    [[nodiscard]] int fd() const { return ring_->fd(); }
 
 private:
-    Ring() = default;
-    static int on_record(void* context, void* data, std::size_t size);
-    ring_buffer* ring_ = nullptr;
-    const Callback* callback_ = nullptr;
+    explicit Ring(std::unique_ptr<MergedRing> ring) : ring_(std::move(ring)) {}
+    std::unique_ptr<MergedRing> ring_;
 };
 
 } // namespace beeline::ebpf

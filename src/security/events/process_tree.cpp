@@ -429,7 +429,9 @@ struct ProcessTree::State {
         link(node, parent);
     }
     void take_image(Node& node, const Event& event) {
-        node.image = image_of(event, node.image);
+        // What the snapshot finds is often the image of its maker still.
+        const bool first = node.image == no_image && node.maker() != nullptr;
+        node.image = image_of(event, first ? node.maker()->image : node.image);
         if (event.task != nullptr) {
             node.name.assign(comm_of(*event.task));
         } else { // the record was full; the kernel takes the last part of the path

@@ -66,6 +66,15 @@ Capture united(const Capture& a, const Capture& b) {
     return out;
 }
 
+Result<rules::LoadResult> read_rules(const std::vector<std::string>& paths) {
+    std::vector<std::string> present;
+    for (const auto& path : paths) {
+        struct stat info{};
+        if (stat(path.c_str(), &info) == 0) present.push_back(path);
+    }
+    return rules::load(TRY(rules::read_files(present)), Engine::catalog());
+}
+
 Capture everything() {
     Capture out;
     for (std::uint16_t kind = 1; kind < BL_EVENT_flow; ++kind) {
@@ -108,12 +117,8 @@ Guard::~Guard() {
 }
 
 Result<> Guard::load_rules() {
-    std::vector<std::string> present;
-    for (const auto& path : options_.rules) {
-        struct stat info{};
-        if (stat(path.c_str(), &info) == 0) present.push_back(path);
-    }
-    auto result = rules::load(TRY(rules::read_files(present)), Engine::catalog());
+    auto result =
+        TRY(options_.first_rules.valid() ? options_.first_rules.get() : read_rules(options_.rules));
     if (result.successful()) {
         // Tasks are copyable, an engine is not.
         auto next = std::make_shared<std::unique_ptr<Engine>>(

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -66,12 +67,18 @@ struct GuardStats {
     TreeStats tree;
 };
 
+// Files and folders of rules, read and checked; those that do not exist are left out. Any thread.
+Result<rules::LoadResult> read_rules(const std::vector<std::string>& paths);
+// The same, begun earlier.
+using FirstRules = std::future<Result<rules::LoadResult>>;
+
 class Guard {
 public:
     struct Options {
         ProcessTree::Options tree;
         EngineOptions engine;
         std::vector<std::string> rules; // files and folders; those that do not exist are left out
+        FirstRules first_rules;         // may be empty; taken once
         std::shared_ptr<const HostFacts> host;
         PlacementOf placement;
         Engine::Sink sink; // guard's thread; must not block

@@ -84,9 +84,10 @@ struct Sensor::State {
     ebpf::Object process;
     ebpf::Object syscall;
     std::unique_ptr<ebpf::Object> uring; // null where the kernel cannot
-    ebpf::MapMemory path_memory, syscall_memory;
+    ebpf::MapMemory syscall_memory;
     bl_syscall_table* numbers = nullptr;
-    int procs_ring = -1, events_ring = -1, want = -1, comm = -1, scope = -1, sensor = -1, stat = -1;
+    int procs_ring = -1, events_ring = -1, path = -1, want = -1, comm = -1, scope = -1, sensor = -1,
+        stat = -1;
     std::uint32_t generation = 0;
     std::map<std::string, Fd> links; // by what attached() calls them
     std::set<std::pair<std::uint32_t, std::string>> comms[2];
@@ -95,12 +96,8 @@ struct Sensor::State {
     State(ebpf::Object process, ebpf::Object syscall)
         : process(std::move(process)), syscall(std::move(syscall)) {}
 
-    [[nodiscard]] bl_path_table& table(std::uint32_t half) const {
-        static_assert(sizeof(bl_path_table) % 8 == 0, "entries of an array are 8-byte aligned");
-        return reinterpret_cast<bl_path_table*>(path_memory.bytes().data())[half];
-    }
-
     Result<> find_maps();
+    Result<> write_paths(const PathAutomaton& automaton, std::uint32_t half) const;
     Result<> write_wants(const Capture& capture, std::uint32_t half, std::uint32_t always);
     Result<> write_comms(const Capture& capture, std::uint32_t half);
     Result<> forget_comms(std::uint32_t half);
@@ -118,11 +115,19 @@ Result<> Sensor::State::find_maps() {
     scope = TRY(process.map("bl_scope"));
     sensor = TRY(process.map("bl_sensor"));
     stat = TRY(process.map("bl_sensor_stat"));
-    path_memory = TRY(ebpf::MapMemory::of(TRY(syscall.map("bl_path"))));
+    path = TRY(syscall.map("bl_path"));
     syscall_memory = TRY(ebpf::MapMemory::of(TRY(syscall.map(".bss"))));
     if (syscall_memory.bytes().size() < sizeof(bl_syscall_table))
         return fail(Code::internal, "the syscall sensor has no table of numbers");
     numbers = reinterpret_cast<bl_syscall_table*>(syscall_memory.bytes().data());
+    return {};
+}
+
+// Mapped only while it is written: its pages would count as this process' memory.
+Result<> Sensor::State::write_paths(const PathAutomaton& automaton, std::uint32_t half) const {
+    static_assert(sizeof(bl_path_table) % 8 == 0, "entries of an array are 8-byte aligned");
+    const auto memory = TRY(ebpf::MapMemory::of(path));
+    automaton.write(reinterpret_cast<bl_path_table*>(memory.bytes().data())[half]);
     return {};
 }
 
@@ -309,7 +314,7 @@ Result<> Sensor::set(const Capture& capture) {
         log_warn("more path texts than the kernel side holds: some match more than they say",
                  kv("texts", automaton.cut()));
     wait_for_programs();
-    automaton.write(state.table(half));
+    TRY(state.write_paths(automaton, half));
     TRY(state.write_wants(capture, half, automaton.always()));
     TRY(state.write_comms(capture, half));
 

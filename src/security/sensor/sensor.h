@@ -21,7 +21,7 @@ public:
         // Folder of a cgroup2: only what runs at or below it is seen. Empty: the whole machine.
         std::string scope_cgroup;
         std::uint32_t procs_ring_bytes = 4U << 20; // powers of two
-        std::uint32_t events_ring_bytes = 16U << 20;
+        std::uint32_t events_ring_bytes = 8U << 20;
     };
     static Result<std::unique_ptr<Sensor>> load(const Options& options);
     ~Sensor();
