@@ -121,19 +121,24 @@ std::size_t MergedRing::consume(const Callback& callback, std::size_t limit) {
     std::size_t count = 0;
     for (; count < limit; ++count) {
         Source* first = nullptr;
-        bool busy = false;
-        // From the last ring to the first: what an earlier ring got before a later one's record showed up is seen.
-        for (auto source = sources_.rbegin(); source != sources_.rend(); ++source) {
-            switch ((*source)->peek()) {
-            case Source::State::empty: break;
-            // Being written: may be older than all that is here.
-            case Source::State::busy: busy = true; break;
-            case Source::State::ready:
-                if (first == nullptr || (*source)->time_ns() <= first->time_ns())
-                    first = source->get();
-                break;
+        bool busy = false, empty = false;
+        const auto look = [&] {
+            // From the last ring to the first: what an earlier ring got before a later one's record showed up is seen.
+            for (auto source = sources_.rbegin(); source != sources_.rend(); ++source) {
+                switch ((*source)->peek()) {
+                case Source::State::empty: empty = true; break;
+                // Being written: may be older than all that is here.
+                case Source::State::busy: busy = true; break;
+                case Source::State::ready:
+                    if (first == nullptr || (*source)->time_ns() <= first->time_ns())
+                        first = source->get();
+                    break;
+                }
             }
-        }
+        };
+        look();
+        // A ring that was empty may have got a record before this one was written: then it shows now.
+        if (first != nullptr && empty) look();
         if (first == nullptr || busy) break;
         callback(first->record());
         first->pop();
