@@ -101,10 +101,7 @@ Result<> Node::prepare() {
     TRY(make_directory(paths_.state, 0700));
     lock_ = TRY(lock_instance(paths_.run + "/beelined.lock"));
     TRY(ebpf::mount_file_systems());
-    features_ = ebpf::probe_features();
-    for (const auto& feature : features_) {
-        if (!feature.available) log_info("kernel lacks " + feature.name, kv("lost", feature.lost));
-    }
+    probing_ = std::async(std::launch::async, ebpf::probe_features);
     auto mount = ebpf::cgroup2_mount();
     if (mount) {
         cgroup_mount_ = *mount;
@@ -113,6 +110,9 @@ Result<> Node::prepare() {
         log_warn("no cgroup2: services are translated in the packet path only",
                  kv("why", mount.error().message));
     }
+
+    // Beside what follows, which is the network's.
+    if (config_.security.enabled) security_begun_.emplace(Security::begin(security_environment()));
 
     datapath::Ipam::Options addresses;
     addresses.ipv4 = config_.range4;
@@ -152,7 +152,6 @@ Result<> Node::take_over() {
     options.ring_bytes = config_.ring_bytes;
     options.attachment = config_.attachment;
     options.ct_timeouts_s = config_.ct_timeouts_s;
-    if (config_.security.enabled) security_begun_.emplace(Security::begin(security_environment()));
     kernel_ = TRY(datapath::Kernel::load(options));
     tables_ = TRY(kernel_->read());
 
@@ -198,6 +197,10 @@ Result<> Node::run() {
     consumer_ = TRY(observe::Consumer::start(ingest_, std::move(ring)));
 
     if (security_begun_) start_security();
+    features_ = probing_.get();
+    for (const auto& feature : features_) {
+        if (!feature.available) log_info("kernel lacks " + feature.name, kv("lost", feature.lost));
+    }
     sweep(); // also counts what an earlier run left
     loop_.every(config_.ct_sweep_s * 1000ULL, [this] { sweep(); });
     loop_.every(kTombstonePeriodMs,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
@@ -89,6 +90,7 @@ private:
     loop::Loop& loop_;
     Fd lock_;
     std::string cgroup_mount_;
+    std::future<std::vector<ebpf::Feature>> probing_;
     std::vector<ebpf::Feature> features_;
     std::int64_t started_ = 0;
 

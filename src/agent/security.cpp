@@ -242,10 +242,7 @@ Result<> Security::open(Begun begun) {
     };
     containers_ = std::make_unique<security::ContainerResolver>(std::move(containers));
 
-    auto sensor = begun.sensor.get();
-    // What was not there yet may be there now: the cgroup of an instance.
-    if (!sensor) sensor = security::Sensor::load(sensor_options(environment_));
-    sensor_ = TRY(std::move(sensor));
+    sensor_ = TRY(begun.sensor.get());
     ring_ = TRY(ebpf::MergedRing::open(std::array{sensor_->procs_ring(), sensor_->events_ring()}));
 
     security::EventSource source;

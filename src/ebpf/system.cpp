@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <memory>
 #include <sstream>
 #include <vector>
 
@@ -66,8 +67,11 @@ bool has_tcx() {
     return static_cast<bool>(link);
 }
 
-bool has_tracing(const char* function, bpf_attach_type attach) {
-    const int id = libbpf_find_vmlinux_btf_id(function, attach);
+// The kernel's types: reading them takes longer than all probes together.
+using Types = std::unique_ptr<btf, decltype(&btf__free)>;
+
+bool has_tracing(const Types& types, const char* name, std::uint32_t kind, bpf_attach_type attach) {
+    const int id = types ? btf__find_by_name_kind(types.get(), name, kind) : 0;
     if (id <= 0) return false;
     const Fd program = load(BPF_PROG_TYPE_TRACING, attach, id);
     if (!program) return false;
@@ -78,12 +82,13 @@ bool has_tracing(const char* function, bpf_attach_type attach) {
 bool has_kprobe() { return access("/sys/bus/event_source/devices/kprobe/type", R_OK) == 0; }
 
 // Loading is possible where attaching is refused, so the list of active modules decides too.
-bool has_lsm() {
+bool has_lsm(const Types& types) {
     std::ifstream file("/sys/kernel/security/lsm");
     std::string modules;
     std::getline(file, modules);
-    const int id = libbpf_find_vmlinux_btf_id("file_open", BPF_LSM_MAC);
-    if (id <= 0 || (',' + modules + ',').find(",bpf,") == std::string::npos) return false;
+    if ((',' + modules + ',').find(",bpf,") == std::string::npos || !types) return false;
+    const int id = btf__find_by_name_kind(types.get(), "bpf_lsm_file_open", BTF_KIND_FUNC);
+    if (id <= 0) return false;
     return static_cast<bool>(load(BPF_PROG_TYPE_LSM, BPF_LSM_MAC, id));
 }
 
@@ -140,6 +145,7 @@ bool has_tracepoint(const std::string& name) {
 }
 
 std::vector<Feature> probe_features() {
+    const Types types(btf__load_vmlinux_btf(), btf__free);
     return {
         {"ring buffer", libbpf_probe_bpf_map_type(BPF_MAP_TYPE_RINGBUF, nullptr) == 1,
          "no flows: Beeline cannot run"},
@@ -155,12 +161,14 @@ std::vector<Feature> probe_features() {
          "a service without backends answers EPERM instead of ECONNREFUSED"},
         {"map iteration in BPF", has_helper(BPF_PROG_TYPE_SYSCALL, BPF_FUNC_for_each_map_elem),
          "idle connections are swept by the agent"},
-        {"tp_btf", has_tracing("sched_process_exec", BPF_TRACE_RAW_TP),
+        {"tp_btf",
+         has_tracing(types, "btf_trace_sched_process_exec", BTF_KIND_TYPEDEF, BPF_TRACE_RAW_TP),
          "no runtime security events"},
-        {"fentry", has_tracing("bpf_fentry_test1", BPF_TRACE_FENTRY),
+        {"fentry", has_tracing(types, "bpf_fentry_test1", BTF_KIND_FUNC, BPF_TRACE_FENTRY),
          "sensors use tracepoints instead"},
         {"kprobe", has_kprobe(), "sensors use tracepoints instead"},
-        {"BPF LSM", has_lsm(), "file and exec actions cannot be denied, only reported and killed"},
+        {"BPF LSM", has_lsm(types),
+         "file and exec actions cannot be denied, only reported and killed"},
     };
 }
 
