@@ -7,16 +7,18 @@
 #   make asan tsan        unit tests under the sanitizers
 #   make fuzz             fuzz targets, FUZZ_SECONDS each (default 60)
 #   make tidy format      clang-tidy over every source; clang-format in place
+#   make vm               boots kernels of Debian in QEMU and tries the agent there; VM_KERNELS="6.1 6.12"
 #   make install          to $(DESTDIR)$(PREFIX)
 PREFIX ?= /usr
 DESTDIR ?=
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
+VM_KERNELS ?= 6.1 6.12
 # Lets ccache share objects between checkouts in different folders.
 export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
 
-.PHONY: run test unit build release bench format tidy lint fuzz asan tsan install clean deps
+.PHONY: run test vm unit build release bench format tidy lint fuzz asan tsan install clean deps
 .DEFAULT_GOAL := build
 
 deps:
@@ -59,6 +61,9 @@ fuzz:
 	@cmake --preset fuzz >/dev/null
 	@cmake --build --preset fuzz -j $(JOBS) --target fuzz_tests
 	@BEELINE_FUZZ_SECONDS=$(FUZZ_SECONDS) ctest --test-dir build/fuzz -L fuzz -j $(JOBS) --output-on-failure
+
+vm: build
+	@tests/vm/run $(VM_KERNELS)
 
 format:
 	@tools/install-deps --test

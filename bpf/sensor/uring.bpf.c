@@ -136,8 +136,20 @@ static __always_inline __u32 read_name(struct io_kiocb *request, __u32 kind,
 	__u64 length;
 
 	__builtin_memset(name, 0, sizeof(*name));
-	if (!message)
-		return 0;
+	if (!message) {
+		/* Before 6.10 a connect that need not wait is not copied yet: the program might still change it. */
+		if (kind != BL_EVENT_connect)
+			return 0;
+		length = event_read((struct io_connect *)request, addr_len);
+		if (length < 2)
+			return 0;
+		if (length > sizeof(*name))
+			length = sizeof(*name);
+		return bpf_probe_read_user(name, length,
+					   event_read((struct io_connect *)request, addr))
+			       ? 0
+			       : length;
+	}
 	if (kind == BL_EVENT_connect)
 		length = event_read((struct io_connect *)request, addr_len);
 	else if (kind == BL_EVENT_bind && bpf_core_type_exists(struct io_bind)) /* 6.11 */

@@ -2,6 +2,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <array>
@@ -46,6 +47,15 @@ std::string kernel_config() {
     if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) != 0 || tick.tv_sec != 0 || tick.tv_nsec <= 0)
         return {};
     return fmt::format("CONFIG_HZ={}\n", (1'000'000'000 + tick.tv_nsec / 2) / tick.tv_nsec);
+}
+
+// What to tell whoever starts Beeline on a kernel older than any that it was tried on (docs/kernels.md).
+std::string too_old() {
+    utsname system{};
+    unsigned major = 0, minor = 0;
+    if (uname(&system) != 0 || std::sscanf(system.release, "%u.%u", &major, &minor) != 2) return {};
+    if (major > 6 || (major == 6 && minor >= 1)) return {};
+    return fmt::format("; Beeline needs a kernel of 6.1 or newer, and this is {}", system.release);
 }
 
 bool is_data_section(std::string_view map) { return map.find('.') != std::string_view::npos; }
@@ -167,9 +177,9 @@ Result<> Object::set_target(std::string_view program, const std::string& target)
 
 Result<> Object::load() {
     if (const int error = bpf_object__load(object_); error != 0) {
-        return fail_errno(-error, std::string("the kernel refused BPF object ") +
-                                      bpf_object__name(object_) +
-                                      " (see the log above for the verifier's words)");
+        return fail_errno(
+            -error, std::string("the kernel refused BPF object ") + bpf_object__name(object_) +
+                        " (see the log above for the verifier's words" + too_old() + ")");
     }
     return {};
 }
