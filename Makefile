@@ -7,13 +7,13 @@
 #   make asan tsan        unit tests under the sanitizers
 #   make fuzz             fuzz targets, FUZZ_SECONDS each (default 60)
 #   make tidy format      clang-tidy over every source; clang-format in place
-#   make vm               boots kernels of Debian in QEMU and tries the agent there; VM_KERNELS="6.1 6.12"
+#   make vm               boots kernels of Debian in QEMU and tries the agent there; VM_KERNELS="6.1 6.12 newest"
 #   make install          to $(DESTDIR)$(PREFIX)
 PREFIX ?= /usr
 DESTDIR ?=
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
-VM_KERNELS ?= 6.1 6.12
+VM_KERNELS ?= 6.1 6.12 newest
 # Lets ccache share objects between checkouts in different folders.
 export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1

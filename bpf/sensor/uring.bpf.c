@@ -52,6 +52,39 @@ static __always_inline __u32 kind_of(__u32 operation)
 	return 0;
 }
 
+/* From 7.x on a request has its names inside a struct of their own. */
+struct delayed_filename___7 {
+	struct filename *name;
+};
+struct io_open___7 {
+	struct delayed_filename___7 filename;
+} __attribute__((preserve_access_index));
+struct io_rename___7 {
+	struct delayed_filename___7 oldpath, newpath;
+} __attribute__((preserve_access_index));
+struct io_link___7 {
+	struct delayed_filename___7 oldpath, newpath;
+} __attribute__((preserve_access_index));
+struct io_unlink___7 {
+	struct delayed_filename___7 filename;
+} __attribute__((preserve_access_index));
+struct io_mkdir___7 {
+	struct delayed_filename___7 filename;
+} __attribute__((preserve_access_index));
+
+#define name_in(request, type, field)                                                     \
+	({                                                                                \
+		struct filename *name_ = NULL;                                            \
+		if (bpf_core_field_exists((request)->field))                              \
+			name_ = event_read(request, field);                               \
+		else if (bpf_core_field_exists(((struct type##___7 *)(request))->field))  \
+			bpf_probe_read_kernel(                                            \
+				&name_, sizeof(name_),                                    \
+				(void *)(request) +                                       \
+					bpf_core_field_offset(struct type##___7, field)); \
+		name_;                                                                    \
+	})
+
 static __always_inline void add_named(struct event_scratch *s, struct filename *name, int dirfd,
 				      bool second)
 {
@@ -77,7 +110,7 @@ static __always_inline int on_open(struct event_scratch *s, struct io_kiocb *req
 		s->head.num[2] = event_read(open, how.flags);
 		s->head.num[3] = event_read(open, how.mode);
 	}
-	add_named(s, event_read(open, filename), event_read(open, dfd), false);
+	add_named(s, name_in(open, io_open, filename), event_read(open, dfd), false);
 	return match_verdict(
 		s, (mode != 1 ? BL_CLASS_READ : 0) | (mode != 0 ? BL_CLASS_WRITE : 0) |
 			   (s->head.num[3] & 0111 || s->head.num[5] & 0111 ? BL_CLASS_EXEC : 0));
@@ -92,21 +125,24 @@ static __always_inline int on_two_paths(struct event_scratch *s, struct io_kiocb
 		s->head.num[0] = event_read(rename, old_dfd);
 		s->head.num[2] = event_read(rename, new_dfd);
 		s->head.num[4] = event_read(rename, flags);
-		add_named(s, event_read(rename, oldpath), event_read(rename, old_dfd), false);
-		add_named(s, event_read(rename, newpath), event_read(rename, new_dfd), true);
+		add_named(s, name_in(rename, io_rename, oldpath), event_read(rename, old_dfd),
+			  false);
+		add_named(s, name_in(rename, io_rename, newpath), event_read(rename, new_dfd),
+			  true);
 	} else if (s->head.kind == BL_EVENT_linkat) {
 		s->head.num[0] = event_read(link, old_dfd);
 		s->head.num[2] = event_read(link, new_dfd);
 		s->head.num[4] = event_read(link, flags);
-		add_named(s, event_read(link, oldpath), event_read(link, old_dfd), false);
-		add_named(s, event_read(link, newpath), event_read(link, new_dfd), true);
+		add_named(s, name_in(link, io_link, oldpath), event_read(link, old_dfd), false);
+		add_named(s, name_in(link, io_link, newpath), event_read(link, new_dfd), true);
 	} else { /* symlinkat: the first is a text */
 		s->head.num[1] = event_read(link, new_dfd);
-		event_kernel_text(s, BL_STR_PATH,
-				  event_address(s, event_read(event_read(link, oldpath), name)));
+		event_kernel_text(
+			s, BL_STR_PATH,
+			event_address(s, event_read(name_in(link, io_link, oldpath), name)));
 		if (s->want & BL_WANT_PATH && !path_is_relative(s, BL_STR_PATH))
 			s->found |= match_asked(s, BL_STR_PATH, 1);
-		add_named(s, event_read(link, newpath), event_read(link, new_dfd), true);
+		add_named(s, name_in(link, io_link, newpath), event_read(link, new_dfd), true);
 	}
 	return match_verdict(s, BL_CLASS_OTHER);
 }
@@ -119,11 +155,11 @@ static __always_inline int on_one_path(struct event_scratch *s, struct io_kiocb 
 	if (s->head.kind == BL_EVENT_unlinkat) {
 		s->head.num[0] = event_read(unlink, dfd);
 		s->head.num[2] = event_read(unlink, flags);
-		add_named(s, event_read(unlink, filename), event_read(unlink, dfd), false);
+		add_named(s, name_in(unlink, io_unlink, filename), event_read(unlink, dfd), false);
 	} else {
 		s->head.num[0] = event_read(mkdir, dfd);
 		s->head.num[2] = event_read(mkdir, mode);
-		add_named(s, event_read(mkdir, filename), event_read(mkdir, dfd), false);
+		add_named(s, name_in(mkdir, io_mkdir, filename), event_read(mkdir, dfd), false);
 	}
 	return match_verdict(s, BL_CLASS_OTHER);
 }
