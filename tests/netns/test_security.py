@@ -268,15 +268,18 @@ class Security(harness.TestCase):
         node = self.start()
         self.write(SHADOW.format(name="it", path="/nowhere"))
         node.start_agent()
-        child = node.background("host", os.path.join(harness.BIN, "beeline"), "events", "--kind", "execve", "-o", "jsonl")
-        deadline = time.monotonic() + 10
-        line = None
-        while line is None and time.monotonic() < deadline:
+        seen = os.path.join(node.folder, "events")
+        with open(seen, "w") as file:
+            node.background("host", os.path.join(harness.BIN, "beeline"), "events", "--kind", "execve", "-o", "jsonl",
+                            stdout=file)
+
+        def marked():
             node.host("true", "--marker")
-            time.sleep(0.1)
-            os.set_blocking(child.stdout.fileno(), False)
-            lines = [json.loads(one) for one in (child.stdout.read() or "").splitlines()]
-            line = next((one for one in lines if one["process"]["cmdline"] == "true --marker"), None)
+            with open(seen) as file:
+                whole = file.read().rpartition("\n")[0]  # the last line may be half there
+            events = [json.loads(one) for one in whole.splitlines()]
+            return next((one for one in events if one["process"]["cmdline"] == "true --marker"), None)
+        line = harness.wait_for(marked, 10, "the event", interval=0.1)
         self.assertIsNotNone(line)
         self.assertEqual(line["type"], "execve")
         self.assertEqual(line["process"]["parent"]["pid"], os.getpid())
