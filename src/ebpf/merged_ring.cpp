@@ -38,8 +38,6 @@ Result<std::unique_ptr<MergedRing::Source>> MergedRing::Source::map(int map) {
     source->mapped_consumer_ = consumer;
     source->mapped_producer_ = producer;
     source->mapped_size_ = page + size;
-    // A pinned ring has been read before.
-    source->position_ = source->released_ = source->known_ = *source->consumer_;
     return source;
 }
 

@@ -46,10 +46,11 @@ private:
 // each page of a ring would count twice in the memory of this process.
 class MergedRing::Source {
 public:
-    // Memory of a map (unmapped at the end), or of somebody else.
+    // Memory of a map (unmapped at the end), or of somebody else. A ring that was read before is read on from there.
     Source(volatile std::uint64_t* consumer, const volatile std::uint64_t* producer,
            const std::byte* data, std::size_t size)
-        : consumer_(consumer), producer_(producer), data_(data), mask_(size - 1) {}
+        : consumer_(consumer), producer_(producer), data_(data), mask_(size - 1),
+          position_(*consumer), released_(position_), known_(position_) {}
     static Result<std::unique_ptr<Source>> map(int map);
     Source(const Source&) = delete;
     Source& operator=(const Source&) = delete;
@@ -69,9 +70,9 @@ private:
     const volatile std::uint64_t* producer_;
     const std::byte* data_;
     std::size_t mask_;
-    std::uint64_t position_ = 0; // of the next record
-    std::uint64_t released_ = 0; // what the kernel knows of position_
-    std::uint64_t known_ = 0;    // producer's position when last looked at
+    std::uint64_t position_; // of the next record
+    std::uint64_t released_; // what the kernel knows of position_
+    std::uint64_t known_;    // producer's position when last looked at
     std::uint64_t time_ns_ = 0;
     std::span<const std::byte> record_;
     std::vector<std::uint64_t> joined_; // the record that goes on at the beginning

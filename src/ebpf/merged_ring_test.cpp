@@ -141,6 +141,18 @@ TEST_F(MergedRingTest, GoesRoundAndRound) {
     EXPECT_GT(first_.produced(), 100U * 4096);
 }
 
+TEST_F(MergedRingTest, ARingThatWasReadBeforeIsReadOn) {
+    for (std::uint64_t time = 1; time <= 3; ++time)
+        ASSERT_TRUE(first_.put(time));
+    EXPECT_EQ(take().size(), 3U);
+    ring_.reset();
+    ASSERT_TRUE(first_.put(4));
+    std::vector<std::unique_ptr<MergedRing::Source>> sources;
+    sources.push_back(first_.source());
+    ring_ = MergedRing::over(std::move(sources));
+    EXPECT_EQ(take(), (std::vector<std::uint64_t>{4}));
+}
+
 // A writer puts the cause into the first ring and the effect into the second; no effect may come before its cause.
 TEST_F(MergedRingTest, CausesComeBeforeEffects) {
     constexpr std::uint64_t kPairs = 200000;
