@@ -31,30 +31,32 @@ static __always_inline struct bl_owner *owner_slot(__u64 cookie)
 	return bpf_map_lookup_elem(&bl_owner, &slot);
 }
 
-/* A TCP client that the hook at connect() saw, and left as it was: what it named is no service. */
-static __always_inline bool owner_known(struct __sk_buff *skb)
+/* The slot of a TCP client that the hook at connect() saw, and left as it was: what it named is no service. Else NULL. */
+static __always_inline struct bl_owner *owner_find(struct __sk_buff *skb, __u64 *cookie)
 {
 	struct bl_owner *owner;
-	__u64 cookie;
 
 	if (!skb->sk)
-		return false;
-	cookie = bpf_get_socket_cookie(skb);
-	owner = owner_slot(cookie);
-	return owner && *(volatile __u64 *)&owner->cookie == cookie;
+		return NULL;
+	*cookie = bpf_get_socket_cookie(skb);
+	owner = owner_slot(*cookie);
+	return owner && *(volatile __u64 *)&owner->cookie == *cookie ? owner : NULL;
+}
+
+static __always_inline bool owner_known(struct __sk_buff *skb)
+{
+	__u64 cookie;
+
+	return owner_find(skb, &cookie) != NULL;
 }
 
 /* The process behind a TCP client without a record; false if its slot has been taken since. */
 static __always_inline bool owner_of(struct __sk_buff *skb, struct bl_process *process)
 {
-	struct bl_owner *owner;
 	__u64 cookie;
+	struct bl_owner *owner = owner_find(skb, &cookie);
 
-	if (!skb->sk)
-		return false;
-	cookie = bpf_get_socket_cookie(skb);
-	owner = owner_slot(cookie);
-	if (!owner || *(volatile __u64 *)&owner->cookie != cookie)
+	if (!owner)
 		return false;
 	*process = owner->process;
 	barrier();
