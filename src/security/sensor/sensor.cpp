@@ -7,6 +7,7 @@
 
 #include <cstring>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "base/log.h"
@@ -92,6 +93,7 @@ struct Sensor::State {
     std::map<std::string, Fd> links; // by what attached() calls them
     std::set<std::pair<std::uint32_t, std::string>> comms[2];
     std::size_t texts_cut = 0;
+    std::optional<Capture> in_force; // nothing: stopped, or a change failed half-way
 
     State(ebpf::Object process, ebpf::Object syscall)
         : process(std::move(process)), syscall(std::move(syscall)) {}
@@ -308,6 +310,8 @@ Result<std::unique_ptr<Sensor>> Sensor::load(const Options& options) {
 
 Result<> Sensor::set(const Capture& capture) {
     State& state = *state_;
+    if (state.in_force == capture) return {};
+    state.in_force.reset();
     const std::uint32_t half = 1 - state.generation;
     const auto automaton = PathAutomaton::build(capture.paths);
     if (automaton.cut() != 0)
@@ -329,10 +333,14 @@ Result<> Sensor::set(const Capture& capture) {
     wait_for_programs();
     TRY(state.forget_comms(1 - half));
     state.texts_cut = automaton.cut();
+    state.in_force = capture;
     return {};
 }
 
-void Sensor::stop() { state_->links.clear(); }
+void Sensor::stop() {
+    state_->links.clear();
+    state_->in_force.reset();
+}
 
 Result<> Sensor::set_scope(std::uint64_t cgroup, std::uint32_t flags) {
     if (flags == 0) return ebpf::map_erase(state_->scope, &cgroup);
