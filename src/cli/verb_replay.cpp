@@ -57,12 +57,7 @@ Result<int> test_rules(Context& context, const Flags& flags) {
     auto first_pass = TRY(security::RecordingReader::open(flags.recording));
     const auto machine = context_of(first_pass);
 
-    auto host = std::make_shared<security::HostFacts>();
-    host->hostname = machine.hostname;
-    host->boot_time_ns = machine.boot_time_ns;
-    host->users = machine.users;
-    host->groups = machine.groups;
-    host->addresses = machine.addresses;
+    const auto host = std::make_shared<const security::HostFacts>(security::HostFacts{machine, {}});
     security::ProcessTree::Options options;
     options.boot_time_ns = machine.boot_time_ns;
     security::ProcessTree tree(options, [&](std::uint64_t cgroup) {

@@ -13,18 +13,14 @@
 #include "model/alert.h"
 #include "security/events/capture.h"
 #include "security/events/event.h"
+#include "security/events/host.h"
 #include "security/events/process_tree.h"
 #include "security/rules/rule_set.h"
 
 namespace beeline::security {
 
 // Facts of the machine that fields need. Immutable.
-struct HostFacts {
-    std::string hostname;
-    std::int64_t boot_time_ns = 0;              // CLOCK_REALTIME - CLOCK_BOOTTIME
-    std::map<std::uint32_t, std::string> users; // of /etc/passwd
-    std::map<std::uint32_t, std::string> groups;
-    std::vector<std::string> addresses; // of this machine's interfaces
+struct HostFacts : HostNames {
     // fd.sip.name and the like: names -> addresses, looked up in the background.
     std::map<std::string, std::vector<std::string>> resolved;
 };

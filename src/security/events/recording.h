@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "security/events/host.h"
 #include "security/events/process_tree.h"
 
 namespace beeline::security {
@@ -70,12 +71,7 @@ private:
 std::uint64_t lost_of(std::string_view json);
 
 // What the machine knew beside the records.
-struct RecordingContext {
-    std::string hostname;
-    std::int64_t boot_time_ns = 0; // CLOCK_REALTIME - CLOCK_BOOTTIME
-    std::map<std::uint32_t, std::string> users;
-    std::map<std::uint32_t, std::string> groups;
-    std::vector<std::string> addresses;
+struct RecordingContext : HostNames {
     std::map<std::uint64_t, Placement> placements; // by cgroup2 id
 };
 
