@@ -208,7 +208,6 @@ Result<> Node::run() {
     return {};
 }
 
-// The network does not wait for the security side: when that cannot start, the status says so.
 Security::Environment Node::security_environment() const {
     Security::Environment environment;
     environment.config = config_.security;
@@ -222,6 +221,7 @@ Security::Environment Node::security_environment() const {
     return environment;
 }
 
+// When the security side cannot start the network goes on, and the status says so.
 void Node::start_security() {
     auto started = Security::start(security_environment(), std::move(*security_begun_), loop_);
     security_begun_.reset();

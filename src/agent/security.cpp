@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "base/log.h"
+#include "base/wanted.h"
 #include "observe/json.h"
 #include "security/events/host.h"
 #include "security/events/recording.h"
@@ -32,13 +33,8 @@ constexpr std::int64_t kFlowsBackNs = 60'000'000'000;
 constexpr std::uint32_t kProcessRingBytes = 4U << 20;
 
 std::shared_ptr<HostFacts> facts_of_machine(const std::string& node) {
-    const auto names = security::host_facts();
-    auto facts = std::make_shared<HostFacts>();
+    auto facts = std::make_shared<HostFacts>(HostFacts{security::host_facts(), {}});
     facts->hostname = node;
-    facts->boot_time_ns = names.boot_time_ns;
-    facts->users = names.users;
-    facts->groups = names.groups;
-    facts->addresses = names.addresses;
     return facts;
 }
 
@@ -152,11 +148,6 @@ private:
     std::string told_;
 };
 
-template <typename T, typename F>
-bool none_or_any(const std::vector<T>& wanted, F matches) {
-    return wanted.empty() || std::any_of(wanted.begin(), wanted.end(), matches);
-}
-
 bool wants(const api::EventQuery& query, const security::Event& event) {
     const security::Process& process = *event.process;
     return none_or_any(query.kinds, [&](auto kind) { return kind == event.head.kind; }) &&
@@ -174,10 +165,6 @@ bool wants(const api::EventQuery& query, const security::Event& event) {
                return false;
            });
 }
-
-} // namespace
-
-namespace {
 
 std::string scope_path(const Security::Environment& environment) {
     if (environment.cgroup_mount.empty() || environment.scope.empty()) return {};
@@ -206,9 +193,7 @@ Security::Begun Security::begin(const Environment& environment) {
 
 Security::Security(Environment environment, loop::Loop& loop)
     : environment_(std::move(environment)), loop_(loop),
-      store_(environment_.config.alerts_in_memory) {
-    scope_path_ = scope_path(environment_);
-}
+      store_(environment_.config.alerts_in_memory) {}
 
 Security::~Security() {
     for (const auto timer : timers_)
@@ -517,10 +502,10 @@ Result<> Security::snapshot(bool environment, const security::RecordHandler& han
     security::SnapshotOptions options;
     options.cgroup_mount = environment_.cgroup_mount;
     options.environment = environment;
-    if (!scope_path_.empty()) {
+    if (const auto scope = scope_path(environment_); !scope.empty()) {
         struct stat folder{};
-        if (stat(scope_path_.c_str(), &folder) != 0)
-            return fail_errno(errno, "cannot look at the cgroup " + scope_path_);
+        if (stat(scope.c_str(), &folder) != 0)
+            return fail_errno(errno, "cannot look at the cgroup " + scope);
         options.scope_cgroup = folder.st_ino;
     }
     TRY(security::snapshot(options, handler));
@@ -538,13 +523,7 @@ std::uint64_t Security::lost() const {
 }
 
 std::string Security::recording_context() {
-    security::RecordingContext context;
-    context.hostname = host_->hostname;
-    context.boot_time_ns = host_->boot_time_ns;
-    context.users = host_->users;
-    context.groups = host_->groups;
-    context.addresses = host_->addresses;
-    context.placements = containers_->placements();
+    const security::RecordingContext context{*host_, containers_->placements()};
     return security::to_json(context);
 }
 

@@ -74,7 +74,6 @@ private:
 
     Environment environment_;
     loop::Loop& loop_;
-    std::string scope_path_;
     std::shared_ptr<const security::HostFacts> host_;
     security::AlertStore store_;
     std::unique_ptr<security::Dispatcher> dispatcher_;

@@ -1,9 +1,9 @@
 #include "observe/filter.h"
 
-#include <algorithm>
 #include <array>
 #include <string_view>
 
+#include "base/wanted.h"
 #include "model/objects.h"
 
 namespace beeline::observe {
@@ -36,11 +36,6 @@ bool is_pod(const std::string& wanted, const Pod& pod) {
     return model::names_workload(wanted, pod.space, pod.name);
 }
 
-template <typename T, typename Predicate>
-bool any(const std::vector<T>& values, Predicate predicate) {
-    return values.empty() || std::any_of(values.begin(), values.end(), predicate);
-}
-
 bool has_ports(model::Protocol protocol) {
     return protocol == model::Protocol::tcp || protocol == model::Protocol::udp ||
            protocol == model::Protocol::sctp;
@@ -54,22 +49,24 @@ bool same_protocol(model::Protocol wanted, model::Protocol protocol) {
 bool passes(const FlowFilter& filter, const Subject& flow) {
     if (filter.since_ns && flow.time_ns < *filter.since_ns) return false;
     if (flow.kind == model::Flow::Kind::lost) return true;
-    return any(filter.pods,
-               [&](const auto& wanted) {
-                   return is_pod(wanted, flow.source) || is_pod(wanted, flow.destination);
-               }) &&
-           any(filter.to_pods,
-               [&](const auto& wanted) { return is_pod(wanted, flow.destination); }) &&
-           any(filter.verdicts, [&](auto wanted) { return wanted == flow.verdict; }) &&
-           any(filter.protocols,
-               [&](auto wanted) { return same_protocol(wanted, flow.protocol); }) &&
-           any(filter.ports,
-               [&](auto wanted) {
-                   return has_ports(flow.protocol) &&
-                          (wanted == flow.port || (wanted == flow.service_port && wanted != 0));
-               }) &&
-           any(filter.pids,
-               [&](auto wanted) { return wanted == flow.pids[0] || wanted == flow.pids[1]; });
+    return none_or_any(filter.pods,
+                       [&](const auto& wanted) {
+                           return is_pod(wanted, flow.source) || is_pod(wanted, flow.destination);
+                       }) &&
+           none_or_any(filter.to_pods,
+                       [&](const auto& wanted) { return is_pod(wanted, flow.destination); }) &&
+           none_or_any(filter.verdicts, [&](auto wanted) { return wanted == flow.verdict; }) &&
+           none_or_any(filter.protocols,
+                       [&](auto wanted) { return same_protocol(wanted, flow.protocol); }) &&
+           none_or_any(filter.ports,
+                       [&](auto wanted) {
+                           return has_ports(flow.protocol) &&
+                                  (wanted == flow.port ||
+                                   (wanted == flow.service_port && wanted != 0));
+                       }) &&
+           none_or_any(filter.pids, [&](auto wanted) {
+               return wanted == flow.pids[0] || wanted == flow.pids[1];
+           });
 }
 
 } // namespace

@@ -297,12 +297,10 @@ Result<nlohmann::json> Client::call(std::string_view method, std::string_view pa
 Result<> Client::download(std::string_view path_with_query,
                           const std::function<bool(std::string_view bytes)>& on_bytes) const {
     std::string refusal;
-    bool too_large = false;
     Answer answer([&](int status, std::string_view data) {
         if (status < 300) return on_bytes(data);
         refusal += data;
-        too_large = refusal.size() > kMaxBody;
-        return !too_large;
+        return refusal.size() <= kMaxBody;
     });
     TRY(exchange(socket_, "GET", path_with_query, "", {}, answer));
     if (answer.status() >= 300) {

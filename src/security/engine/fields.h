@@ -102,6 +102,7 @@ int kind_shape(std::uint16_t kind);
 std::string_view kind_text(std::uint16_t kind); // evt.type
 bool kind_matches(std::uint16_t kind, std::string_view name);
 bool kind_is_socket(std::uint16_t kind);
+bool kind_has_path(std::uint16_t kind); // as an argument
 
 // Names by the passwd of the process' container, else of the host; "<NA>" if not known.
 std::string_view user_name(const Scene& scene, std::uint32_t uid);

@@ -291,17 +291,7 @@ bool has_data(std::uint16_t kind, std::string_view) {
     default: return false;
     }
 }
-bool has_path(std::uint16_t kind, std::string_view) {
-    switch (kind_shape(kind)) {
-    case BL_SHAPE_open:
-    case BL_SHAPE_path:
-    case BL_SHAPE_at:
-    case BL_SHAPE_path2:
-    case BL_SHAPE_at2:
-    case BL_SHAPE_symlinkat: return true;
-    default: return false;
-    }
-}
+bool has_path(std::uint16_t kind, std::string_view) { return kind_has_path(kind); }
 bool has_two_paths(std::uint16_t kind, std::string_view) {
     switch (kind_shape(kind)) {
     case BL_SHAPE_path2:

@@ -42,6 +42,18 @@ bool kind_matches(std::uint16_t kind, std::string_view name) {
 
 bool kind_is_open(std::uint16_t kind) { return kind_shape(kind) == BL_SHAPE_open; }
 
+bool kind_has_path(std::uint16_t kind) {
+    switch (kind_shape(kind)) {
+    case BL_SHAPE_open:
+    case BL_SHAPE_path:
+    case BL_SHAPE_at:
+    case BL_SHAPE_path2:
+    case BL_SHAPE_at2:
+    case BL_SHAPE_symlinkat: return true;
+    default: return false;
+    }
+}
+
 bool kind_is_socket(std::uint16_t kind) {
     switch (kind_shape(kind)) {
     case BL_SHAPE_sock:

@@ -14,18 +14,6 @@ constexpr std::size_t kMostPaths = 4096;
 constexpr std::uint32_t kEveryClass = 0xf;
 constexpr std::uint32_t kOpenClasses = BL_CLASS_READ | BL_CLASS_WRITE | BL_CLASS_EXEC;
 
-bool has_paths(std::uint16_t kind) {
-    switch (kind_shape(kind)) {
-    case BL_SHAPE_open:
-    case BL_SHAPE_path:
-    case BL_SHAPE_at:
-    case BL_SHAPE_path2:
-    case BL_SHAPE_at2:
-    case BL_SHAPE_symlinkat: return true;
-    default: return false;
-    }
-}
-
 std::uint32_t classes_of(std::uint16_t kind) {
     return kind_is_open(kind) ? kOpenClasses : std::uint32_t{BL_CLASS_OTHER};
 }
@@ -291,7 +279,7 @@ Need need_of_check(const Check& check, bool negated, std::uint16_t kind) {
                 (check.op == Operator::not_equal && check.texts == std::vector<std::string>{"tcp"});
         }
         Part part = Part::whole;
-        if (has_paths(kind) && path_part(check, kind, part)) {
+        if (kind_has_path(kind) && path_part(check, kind, part)) {
             std::vector<Capture::PathText> texts;
             if (path_texts(check, part, texts) && texts_are_seen(check, kind, texts)) {
                 need.paths_known = true;
@@ -445,7 +433,7 @@ void push_down(std::uint16_t kind, const std::vector<Need>& needs, Capture& capt
     if ((shape == BL_SHAPE_sock_send || shape == BL_SHAPE_sock_recv) &&
         every([](const Need& n) { return n.name_changed && n.not_tcp; }))
         row.want |= BL_WANT_NOT_TCP;
-    if (!has_paths(kind)) return;
+    if (!kind_has_path(kind)) return;
     row.want |= BL_WANT_PATH;
     for (const Need& need : needs) {
         std::uint32_t classes = need.classes & classes_of(kind);

@@ -195,10 +195,6 @@ void Guard::post(std::function<void()> task) {
     (void)write(wake_.get(), &one, sizeof one);
 }
 
-void Guard::on_thread(const std::function<void(const ProcessTree&)>& task) {
-    on_guard([&] { task(tree_); });
-}
-
 void Guard::place_again(std::uint64_t cgroup) {
     post([this, cgroup] { tree_.place_again(cgroup); });
 }

@@ -108,8 +108,6 @@ public:
     std::shared_ptr<Tap> watch(EventTest wanted);
     // Every record as it comes from the kernel. `wider` is added to what the rules need for as long as the tap lives.
     Result<std::shared_ptr<Tap>> record(const Capture& wider);
-    // Runs on the guard's thread, which alone may look at the tree; waits for it.
-    void on_thread(const std::function<void(const ProcessTree&)>& task);
     // The placement of a cgroup changed (0: of all).
     void place_again(std::uint64_t cgroup);
     void set_host(std::shared_ptr<const HostFacts> host);

@@ -7,18 +7,10 @@
 #include <deque>
 #include <mutex>
 
+#include "base/wanted.h"
 #include "model/objects.h"
 
 namespace beeline::security {
-namespace {
-
-template <typename T, typename F>
-bool none_or_any(const std::vector<T>& wanted, F matches) {
-    return wanted.empty() || std::any_of(wanted.begin(), wanted.end(), matches);
-}
-
-} // namespace
-
 bool AlertFilter::matches(const model::Alert& alert) const {
     if (since_ns && alert.time_ns < *since_ns) return false;
     if (least && alert.priority > *least) return false;

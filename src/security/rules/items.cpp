@@ -328,33 +328,32 @@ private:
         return result;
     }
 
+    // What a list or macro does to an earlier one of its name; `key` is all that it has.
+    template <typename T>
+    void read_change(const Value& value, T& item, std::string_view key) {
+        const std::array<std::string_view, 1> overridable = {key};
+        item.append = deprecated_append(value);
+        const auto changes = overrides(value, item.append, overridable, overridable);
+        if (changes.empty()) return;
+        item.update = true;
+        item.append = changes.begin()->second == Override::append;
+    }
+
     void read_list(const Value& value, std::vector<Item>& items) {
-        static constexpr std::array<std::string_view, 1> kOverridable = {"items"};
         ListItem item;
         item.name = name_of(value, "list");
         item.spot = trail_.back();
-        item.append = deprecated_append(value);
-        const auto changes = overrides(value, item.append, kOverridable, kOverridable);
-        if (!changes.empty()) {
-            item.update = true;
-            item.append = changes.begin()->second == Override::append;
-        }
+        read_change(value, item, "items");
         item.items = scalars(value, "items", true).value_or(std::vector<const Scalar*>());
         warn_keys(value, std::array<std::string_view, 4>{"list", "items", "append", "override"});
         if (good_) items.emplace_back(std::move(item));
     }
 
     void read_macro(const Value& value, std::vector<Item>& items) {
-        static constexpr std::array<std::string_view, 1> kOverridable = {"condition"};
         MacroItem item;
         item.name = name_of(value, "macro");
         item.spot = trail_.back();
-        item.append = deprecated_append(value);
-        const auto changes = overrides(value, item.append, kOverridable, kOverridable);
-        if (!changes.empty()) {
-            item.update = true;
-            item.append = changes.begin()->second == Override::append;
-        }
+        read_change(value, item, "condition");
         item.condition = scalar(value, "condition", true);
         warn_keys(value,
                   std::array<std::string_view, 4>{"macro", "condition", "append", "override"});
