@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "model/l7.h"
 #include "model/labels.h"
 #include "model/protocol.h"
 #include "net/address.h"
@@ -17,7 +19,11 @@ struct FlowProcess {
     std::uint32_t uid = 0;
     std::uint64_t start_ns = 0;
     std::string comm;
-    std::string binary; // full path where it could be read, else empty
+    std::string binary;    // full path where it could be read, else empty
+    std::string user;      // name of uid, empty if not known
+    std::string container; // id of the container that it runs in; empty: none
+    std::vector<std::string>
+        ancestry; // binaries (comm where not known) from the parent to the root; bounded
 };
 
 struct FlowEnd {
@@ -30,11 +36,12 @@ struct FlowEnd {
     std::string space;          // namespace of a workload
     std::string name;
     Labels labels;
+    std::vector<std::string> names; // DNS names that this address was last answered for
     FlowProcess process;
 };
 
 struct Flow {
-    enum class Kind : std::uint8_t { opened = 1, replied, closed, dropped, revoked, lost };
+    enum class Kind : std::uint8_t { opened = 1, replied, closed, dropped, revoked, lost, l7 };
     enum class Verdict : std::uint8_t { forwarded, dropped };
 
     std::uint64_t number = 0;   // position in the store, grows by one
@@ -60,8 +67,9 @@ struct Flow {
     std::uint64_t packets[2] = {0, 0};
     std::uint64_t bytes[2] = {0, 0};
     std::string interface;
-    std::uint64_t lost = 0; // of kind lost: how many events
-    std::string lost_where; // "ring", "queue"
+    std::shared_ptr<const L7> l7; // of kind l7, else null
+    std::uint64_t lost = 0;       // of kind lost: how many events
+    std::string lost_where;       // "ring", "queue"
 };
 
 } // namespace beeline::model

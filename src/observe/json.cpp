@@ -127,6 +127,7 @@ std::string_view name_of(model::Flow::Kind kind) {
     case model::Flow::Kind::dropped: return "dropped";
     case model::Flow::Kind::revoked: return "revoked";
     case model::Flow::Kind::lost: return "lost";
+    case model::Flow::Kind::l7: return "l7";
     }
     return "";
 }
@@ -152,6 +153,9 @@ void write(std::string& out, const model::FlowProcess& process) {
     object.text("comm", process.comm);
     object.always("uid", process.uid);
     object.number("start_ns", process.start_ns);
+    object.text("user", process.user);
+    object.text("container", process.container);
+    object.texts("ancestry", process.ancestry);
 }
 
 void write(std::string& out, const model::FlowEnd& end) {
@@ -170,7 +174,43 @@ void write(std::string& out, const model::FlowEnd& end) {
             append_json_string(out, value);
         }
     }
+    object.texts("names", end.names);
     if (end.process.pid != 0) write(object.key("process"), end.process);
+}
+
+void write(std::string& out, const model::L7& l7) {
+    Object object(out);
+    object.text("protocol", model::to_string(l7.protocol));
+    object.text("type", l7.type == model::L7::Type::request ? "request" : "response");
+    if (l7.status != model::L7::Status::unknown)
+        object.text("status", l7.status == model::L7::Status::ok ? "ok" : "error");
+    object.number("tls", l7.tls ? 1 : 0);
+    object.number("code", l7.code);
+    object.number("latency_ns", l7.latency_ns);
+    object.text("method", l7.method);
+    object.text("resource", l7.resource);
+    object.text("host", l7.host);
+    object.text("version", l7.version);
+    object.text("url", l7.url);
+    object.text("error", l7.error);
+    object.text("trace_parent", l7.trace_parent);
+    if (!l7.headers.empty()) {
+        Object headers(object.key("headers"));
+        for (const auto& [name, value] : l7.headers) {
+            append_json_string(headers.next(), name);
+            out += ':';
+            append_json_string(out, value);
+        }
+    }
+    object.number("request_bytes", l7.request_bytes);
+    object.number("response_bytes", l7.response_bytes);
+    if (l7.protocol != model::L7::Protocol::dns) return;
+    std::vector<std::string> addresses;
+    for (const net::Ip& address : l7.dns.addresses)
+        addresses.push_back(address.to_string());
+    object.texts("addresses", addresses);
+    object.texts("cnames", l7.dns.names);
+    object.number("ttl_s", l7.dns.ttl_s);
 }
 
 struct FlagName {
@@ -297,6 +337,7 @@ void append_json(std::string& out, const model::Flow& flow, std::string_view nod
                                          std::max<std::int64_t>(flow.time_ns - flow.opened_ns, 0)) /
                                          1'000'000);
     object.text("interface", flow.interface);
+    if (flow.l7) write(object.key("l7"), *flow.l7);
     object.text("node", node);
 }
 

@@ -77,6 +77,7 @@ model::Flow to_flow(const Record& record, std::uint64_t number) {
         flow.bytes[side] = record.bytes[side];
     }
     flow.interface = value_or_empty(context.interface);
+    flow.l7 = record.l7;
     return flow;
 }
 

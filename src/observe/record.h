@@ -3,7 +3,7 @@
 // Names are looked up once, when the flow arrives, with the directory of that moment: what is shown later is what was
 // true then, and no old directory has to stay alive. The facts of a pair of ends (names, labels, rule titles) are one
 // Context that all flows between them share; equal strings and label sets are shared between contexts too. So a
-// stored flow costs 112 bytes when peers repeat (11 MB for 100,000), about 370 in the worst case of a new pair of
+// stored flow costs 128 bytes when peers repeat (13 MB for 100,000), about 390 in the worst case of a new pair of
 // ends each time. The model::Flow with its own strings is made only for flows that somebody reads.
 #pragma once
 
@@ -40,13 +40,14 @@ struct Record {
     std::array<std::uint64_t, 2> bytes{};
     std::shared_ptr<const Context> context; // null in kind lost only
     std::array<std::shared_ptr<const ProcessInfo>, 2> process;
+    std::shared_ptr<const model::L7> l7; // of kind l7, else null
     std::array<std::uint16_t, 2> port{};
     model::Flow::Kind kind = model::Flow::Kind::opened;
     std::array<std::uint8_t, 2> tcp_flags{};
     std::uint8_t icmp_type = 0;
     std::uint8_t icmp_code = 0;
 };
-static_assert(sizeof(Record) == 112);
+static_assert(sizeof(Record) == 128);
 
 // Where events get lost.
 inline constexpr const char* kLostInRing = "ring"; // the kernel found no room in bl_flows

@@ -43,6 +43,7 @@ bool kind(Scene&, const model::Flow& f, const Field&, Value& v) {
     case model::Flow::Kind::dropped: return text(v, "dropped");
     case model::Flow::Kind::revoked: return text(v, "revoked");
     case model::Flow::Kind::lost: return text(v, "lost");
+    case model::Flow::Kind::l7: return text(v, "l7");
     }
     return false;
 }

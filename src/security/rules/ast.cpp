@@ -10,7 +10,7 @@ namespace {
 std::string to_text(const Expression& expression) {
     std::string out;
     switch (expression.kind) {
-    case Expression::Kind::literal: return quoted(expression.name);
+    case Expression::Kind::literal: return in_quotes(expression.name);
     case Expression::Kind::field: out = expression.name; break;
     case Expression::Kind::transformer:
     case Expression::Kind::list:
@@ -25,10 +25,10 @@ std::string to_text(const Expression& expression) {
     const std::string& argument = expression.argument;
     const bool bare =
         !argument.empty() && std::all_of(argument.begin(), argument.end(), is_bare_argument);
-    return out + "[" + (bare ? argument : quoted(argument)) + "]";
+    return out + "[" + (bare ? argument : in_quotes(argument)) + "]";
 }
 
-std::string to_text(const Value& value) { return value.quoted ? quoted(value.text) : value.text; }
+std::string to_text(const Value& value) { return value.quoted ? in_quotes(value.text) : value.text; }
 
 std::string check_text(const Node& node) {
     std::string out = to_text(node.left) + " ";

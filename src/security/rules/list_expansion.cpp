@@ -64,7 +64,7 @@ std::string condition_value(std::string_view item) {
         std::string wrapped = "\"" + std::string(item) + "\"";
         if (end_of_quoted(wrapped, 0) == wrapped.size() && item.back() != '\\') return wrapped;
     }
-    return quoted(item);
+    return in_quotes(item);
 }
 
 std::uint32_t ListExpander::add(std::string_view name, std::vector<std::string_view> items) {

@@ -46,7 +46,7 @@ bool is_transformer(std::string_view name) {
     return std::find(kTransformers.begin(), kTransformers.end(), name) != kTransformers.end();
 }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
     std::string out = "\"";
     for (const char c : text) {
         switch (c) {

@@ -46,6 +46,6 @@ constexpr bool takes_modifier(Operator op) {
 }
 
 // In double quotes with the escapes of conditions.
-std::string quoted(std::string_view text);
+std::string in_quotes(std::string_view text);
 
 } // namespace beeline::security::rules

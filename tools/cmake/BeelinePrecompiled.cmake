@@ -1,0 +1,31 @@
+# Headers that nearly every source reads, parsed once per build tree: they are most of what the compiler does. A source
+# still includes what it uses: libraries of the dev preset are built without (tools/check-includes relies on it).
+#
+# beeline_precompiled(TARGET [TESTS]): TESTS adds googletest's header and applies in every tree.
+option(BEELINE_PRECOMPILED "Precompile headers" ON)
+set(BEELINE_PRECOMPILED_HEADERS
+  <algorithm> <array> <atomic> <charconv> <chrono> <cstdint> <cstring> <deque> <filesystem> <fstream> <functional> <map>
+  <memory> <mutex> <optional> <set> <span> <string> <string_view> <thread> <unordered_map> <utility> <variant>
+  <vector> <fmt/format.h> <nlohmann/json.hpp> <tl/expected.hpp>)
+
+if(NOT EXISTS ${CMAKE_BINARY_DIR}/precompiled.cpp)
+  file(WRITE ${CMAKE_BINARY_DIR}/precompiled.cpp "")
+endif()
+foreach(kind "" _tests)
+  add_library(beeline_precompiled${kind} OBJECT ${CMAKE_BINARY_DIR}/precompiled.cpp)
+  target_precompile_headers(beeline_precompiled${kind} PRIVATE ${BEELINE_PRECOMPILED_HEADERS})
+endforeach()
+target_link_libraries(beeline_precompiled_tests PRIVATE GTest::gtest)
+target_precompile_headers(beeline_precompiled_tests PRIVATE <gtest/gtest.h>)
+
+function(beeline_precompiled target)
+  cmake_parse_arguments(ARG "TESTS" "" "" ${ARGN})
+  if(NOT BEELINE_PRECOMPILED OR (NOT ARG_TESTS AND NOT BEELINE_SANITIZE))
+    return()
+  endif()
+  if(ARG_TESTS)
+    target_precompile_headers(${target} REUSE_FROM beeline_precompiled_tests)
+  else()
+    target_precompile_headers(${target} REUSE_FROM beeline_precompiled)
+  endif()
+endfunction()
