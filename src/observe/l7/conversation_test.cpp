@@ -44,7 +44,7 @@ bool agrees(const model::L7& part, const model::L7& whole) {
            is_prefix(part.dns.addresses, whole.dns.addresses) &&
            is_prefix(part.dns.names, whole.dns.names) &&
            (part.request_bytes == 0 || part.request_bytes == whole.request_bytes) &&
-           part.response_bytes <= whole.response_bytes // of a body until the end of the connection;
+           part.response_bytes <= whole.response_bytes; // of a body until the end of the connection
 }
 
 Recorder record(const Conversation& conversation, const std::vector<Piece>& pieces, bool first) {

@@ -64,6 +64,8 @@ public:
     virtual bool lost(Side) { return false; }
     // Whether in.data, the start of a chunk, is for certain the start of a message that can be read from here.
     virtual bool enter(const In&) { return false; }
+    // The connection is seen from its middle: enter() is asked first, for both directions.
+    virtual void middle() {}
     // The connection is over.
     virtual void end() {}
 };

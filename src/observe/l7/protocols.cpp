@@ -6,7 +6,7 @@ namespace beeline::observe::l7 {
 
 // Asked in this order: those with the plainest first bytes first.
 std::span<const ProtocolEntry> protocols() {
-    static const std::array kAll = {kHttp1, kDns};
+    static const std::array kAll = {kHttp2, kHttp1, kPostgresql, kRedis, kDns};
     return kAll;
 }
 
