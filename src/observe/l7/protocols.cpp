@@ -6,7 +6,8 @@ namespace beeline::observe::l7 {
 
 // Asked in this order: those with the plainest first bytes first.
 std::span<const ProtocolEntry> protocols() {
-    static const std::array kAll = {kHttp2, kHttp1, kPostgresql, kRedis, kDns};
+    static const std::array kAll = {kHttp2, kHttp1,           kPostgresql, kRedis, kMysql,
+                                    kNats,  kMemcachedBinary, kMemcached,  kDns};
     return kAll;
 }
 
