@@ -28,8 +28,9 @@ bool text_agrees(const std::string& part, const std::string& whole) {
 }
 
 bool agrees(const model::L7& part, const model::L7& whole) {
-    if (part.protocol != whole.protocol || part.type != whole.type || part.code != whole.code ||
-        (part.status != whole.status && part.status != model::L7::Status::unknown))
+    const bool known = part.status != model::L7::Status::unknown;
+    if (part.protocol != whole.protocol || part.type != whole.type ||
+        (known && part.status != whole.status) || (part.code != 0 && part.code != whole.code))
         return false;
     // Whose question was not seen: a delivery, or something prepared before.
     if (part.method == "MSG" || part.method == "basic.deliver")
