@@ -11,7 +11,6 @@ namespace {
 
 using model::L7;
 
-constexpr std::uint32_t kVersion3 = 3U << 16U;
 constexpr std::uint32_t kCancel = 80877102;
 constexpr std::uint32_t kSsl = 80877103;
 constexpr std::uint32_t kGss = 80877104;
