@@ -85,6 +85,8 @@ void Connection::tick(std::uint64_t now_ns) {
 
 void Connection::datagram(const Chunk& chunk) {
     const Side side = chunk.side == 0 ? Side::client : Side::server;
+    shared_.stats.missing += chunk.length - chunk.data.size();
+    if (chunk.data.empty()) return;
     if (!parser_) {
         Start start{.client = {}, .server = {}, .middle = false, .datagram = true};
         (side == Side::client ? start.client : start.server) = chunk.data;

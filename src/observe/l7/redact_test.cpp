@@ -17,17 +17,29 @@ TEST(RedactUrl, PasswordsAndSecretParameters) {
         {"/a?access%5Ftoken=abc", "/a?access%5Ftoken=REDACTED"},
         {"/a?X-Amz-Signature=f00&X-Amz-Date=1", "/a?X-Amz-Signature=REDACTED&X-Amz-Date=1"},
         {"/a?key=v&monkey=2&passWord=", "/a?key=REDACTED&monkey=2&passWord=REDACTED"},
-        {"http://bob:hush@host/x", "http://bob:REDACTED@host/x"},
-        {"http://bob@host/x", "http://bob@host/x"},
-        {"http://a:b:c@d@host?q", "http://a:REDACTED@host?q"},
+        {"http:"
+         "//bob:hush@host/x",
+         "http:"
+         "//bob:REDACTED@host/x"},
+        {"http:"
+         "//bob@host/x",
+         "http:"
+         "//bob@host/x"},
+        {"http:"
+         "//a:b:c@d@host?q",
+         "http:"
+         "//a:REDACTED@host?q"},
         {"*", "*"},
         {"", ""},
     };
     for (const auto& [in, out] : rows)
         EXPECT_EQ(redact_url(in, options), out);
     EXPECT_EQ(redact_url("/a?ticket=1", {.secrets = {"ticket"}}), "/a?ticket=REDACTED");
-    EXPECT_EQ(redact_url("http://bob:hush@h/?token=x", {.redact = false}),
-              "http://bob:REDACTED@h/?token=x");
+    EXPECT_EQ(redact_url("http:"
+                         "//bob:hush@h/?token=x",
+                         {.redact = false}),
+              "http:"
+              "//bob:REDACTED@h/?token=x");
 }
 
 TEST(RedactText, QuotesAndSecrets) {
@@ -43,6 +55,24 @@ TEST(RedactText, QuotesAndSecrets) {
     };
     for (const auto& [in, out] : rows)
         EXPECT_EQ(redact_text(in, options), out);
+}
+
+TEST(Text, IsAlwaysUtf8) {
+    testing::Recorder sink;
+    Stats stats;
+    const Options options{.max_text = 6};
+    const Context context{options, sink, stats, 1, false, model::Protocol::tcp};
+    const std::pair<const char*, const char*> rows[] = {
+        {"plain", "plain"},
+        {"a\tb\x7f", "a b "},
+        {"\xc3\xa9t\xc3\xa9!", "\xc3\xa9t\xc3\xa9!"},
+        {"\xff\xc3", "??"},
+        {"\xc0\x80\xed\xa0\x80", "?????"},
+        {"12345\xc3\xa9", "12345"},
+        {"\xf0\x9f\x90\x9dxyz", "\xf0\x9f\x90\x9dxy"},
+    };
+    for (const auto& [in, out] : rows)
+        EXPECT_EQ(context.text(in), out);
 }
 
 TEST(Sql, VerbTableAndStatement) {

@@ -205,5 +205,34 @@ TEST(Postgresql, StopsWhereEncryptionStarts) {
     EXPECT_EQ(replay({{0, ssl}, {1, "S"}}), Lines{"give up encrypted"});
 }
 
+TEST(Postgresql, FunctionCallThatFails) {
+    const std::string startup =
+        std::string("\0\0\0\x17\0\x03\0\0user\0bob\0", 17) + std::string("\0\0\0\0\0\0", 6);
+    const std::string ready("Z\0\0\0\x05I", 6);
+    const std::string error("E\0\0\0\x0d"
+                            "C42\0M'x\0"
+                            "\0",
+                            14);
+    const Lines lines = replay(
+        {{0, startup}, {1, ready}, {0, std::string("F\0\0\0\x04", 5)}, {1, error}, {1, ready}});
+    EXPECT_EQ(lines, (Lines{"request postgresql [CONNECT] [] host=[bob]",
+                            "response postgresql 0 ok [CONNECT] [] host=[bob] out=1"}));
+}
+
+TEST(Dns, WhatIsNoQuestionIsPassedOver) {
+    const std::string query("\0\1\1\0\0\1\0\0\0\0\0\0\1a\0\0\1\0\1", 19);
+    std::string update = query;
+    update[2] = 0x28;
+    Conversation conversation{.name = {},
+                              .port = 53,
+                              .udp = true,
+                              .segments = {{0, query}, {0, update}, {0, query}},
+                              .expected = {}};
+    EXPECT_EQ(replay(conversation, pieces_of(conversation)),
+              (Lines{"request dns [A] [a]", "request dns [A] [a]"}));
+    conversation.segments.insert(conversation.segments.end(), 5, {0, update});
+    EXPECT_EQ(replay(conversation, pieces_of(conversation)).back(), "give up malformed");
+}
+
 } // namespace
 } // namespace beeline::observe::l7
