@@ -678,8 +678,10 @@ TEST_F(HistoryTest, AKilledWriterLeavesAWholeFile) {
             if (!writer) ::_exit(1);
             store.begin_with((*writer)->next_number());
             (*writer)->start(store);
-            for (;;)
+            for (;;) { // 100,000 a second at most, so that nothing is lost
                 add(store, opened_, 200);
+                ::usleep(2000);
+            }
         }
         std::this_thread::sleep_for(std::chrono::milliseconds(150 + round * 37));
         ::kill(child, SIGKILL);
