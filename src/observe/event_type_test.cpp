@@ -105,7 +105,7 @@ TEST(EventType, RecordsAndFlowsAgree) {
     Enricher enricher("/nonexistent");
     enricher.set_directory(testing::directory());
     for (bl_flow_event raw :
-         {testing::opened(), testing::dropped(BL_DIR_EGRESS), testing::dropped(BL_DIR_INGRESS)}) {
+         {testing::opened(), testing::denied(BL_DIR_EGRESS), testing::denied(BL_DIR_INGRESS)}) {
         const auto decoded = decode_flow(testing::bytes(raw));
         ASSERT_TRUE(decoded.has_value());
         const Record record = enricher.enrich(*decoded);
