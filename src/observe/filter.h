@@ -25,8 +25,10 @@ struct FlowFilter {
     std::optional<std::int64_t> since_ns; // CLOCK_REALTIME
 
     // Where to begin and end, not part of matches(): the last so many matches only; whether to go on with flows
-    // to come. Following without `last` and `since_ns` begins with the present.
+    // to come. Following without `last`, `since_ns` and `first_number` begins with the present.
     std::optional<std::size_t> last;
+    std::uint64_t first_number =
+        0; // begin with this flow, or the oldest one that is left; 0: not given
     bool follow = false;
 
     // A loss concerns every reader: only `since_ns` applies to it.
