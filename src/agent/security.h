@@ -1,6 +1,7 @@
 // Runtime security of one node: sensors, guard, alerts and containers wired together.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <future>
 #include <memory>
@@ -16,6 +17,7 @@
 #include "ebpf/merged_ring.h"
 #include "loop/loop.h"
 #include "model/workload.h"
+#include "observe/processes.h"
 #include "observe/store.h"
 #include "security/events/containers.h"
 #include "security/guard/guard.h"
@@ -51,6 +53,9 @@ public:
 
     void set_workloads(const std::vector<model::Workload>& workloads);
 
+    // Tells what is known of a process of a flow, also of one that is gone. Any thread; never waits. Until the destructor runs.
+    void identify(const std::shared_ptr<observe::ProcessInfo>& info);
+
     // Any thread but the guard's.
     [[nodiscard]] nlohmann::json status();
     [[nodiscard]] nlohmann::json rules();
@@ -84,7 +89,9 @@ private:
     std::unique_ptr<security::Guard> guard_;
     std::vector<std::unique_ptr<source::FolderWatch>> watches_;
     std::vector<loop::Loop::TimerId> timers_;
-    std::weak_ptr<void> resolving_;                         // the look-up that runs
+    std::weak_ptr<void> resolving_;             // the look-up that runs
+    std::atomic<std::uint32_t> identifying_{0}; // asked, and not yet answered
+    std::atomic<std::uint64_t> unidentified_{0};
     std::shared_ptr<int> alive_ = std::make_shared<int>(0); // for threads that may outlive this
 };
 
