@@ -1,7 +1,8 @@
 #include "observe/icmp.h"
 
 #include <algorithm>
-#include <initializer_list>
+#include <array>
+#include <span>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -12,31 +13,19 @@ namespace {
 struct Message {
     std::uint8_t type;
     std::string_view name;
-    std::initializer_list<std::string_view> codes; // by number; empty: the type has none
+    std::span<const std::string_view> codes; // by number; empty: the type has none
 };
 
-constexpr std::initializer_list<std::string_view> kNone{};
-constexpr std::initializer_list<std::string_view> kUnreachable4{"Net",
-                                                                "Host",
-                                                                "Protocol",
-                                                                "Port",
-                                                                "FragmentationNeeded",
-                                                                "SourceRoutingFailed",
-                                                                "NetUnknown",
-                                                                "HostUnknown",
-                                                                "SourceIsolated",
-                                                                "NetAdminProhibited",
-                                                                "HostAdminProhibited",
-                                                                "NetTOS",
-                                                                "HostTOS",
-                                                                "CommAdminProhibited",
-                                                                "HostPrecedence",
-                                                                "PrecedenceCutoff"};
-constexpr std::initializer_list<std::string_view> kRedirect4{"Net", "Host", "TOS+Net", "TOS+Host"};
-constexpr std::initializer_list<std::string_view> kExceeded4{"TTLExceeded",
-                                                             "FragmentReassemblyTimeExceeded"};
-constexpr std::initializer_list<std::string_view> kProblem4{"PointerIndicatesError",
-                                                            "MissingOption", "BadLength"};
+constexpr std::span<const std::string_view> kNone{};
+constexpr auto kUnreachable4 = std::to_array<std::string_view>(
+    {"Net", "Host", "Protocol", "Port", "FragmentationNeeded", "SourceRoutingFailed", "NetUnknown",
+     "HostUnknown", "SourceIsolated", "NetAdminProhibited", "HostAdminProhibited", "NetTOS",
+     "HostTOS", "CommAdminProhibited", "HostPrecedence", "PrecedenceCutoff"});
+constexpr auto kRedirect4 = std::to_array<std::string_view>({"Net", "Host", "TOS+Net", "TOS+Host"});
+constexpr auto kExceeded4 =
+    std::to_array<std::string_view>({"TTLExceeded", "FragmentReassemblyTimeExceeded"});
+constexpr auto kProblem4 =
+    std::to_array<std::string_view>({"PointerIndicatesError", "MissingOption", "BadLength"});
 constexpr Message kV4[] = {
     {0, "EchoReply", kNone},
     {3, "DestinationUnreachable", kUnreachable4},
@@ -55,13 +44,13 @@ constexpr Message kV4[] = {
     {18, "AddressMaskReply", kNone},
 };
 
-constexpr std::initializer_list<std::string_view> kUnreachable6{
-    "NoRouteToDst",    "AdminProhibited",        "BeyondScopeOfSrc", "AddressUnreachable",
-    "PortUnreachable", "SrcAddressFailedPolicy", "RejectRouteToDst"};
-constexpr std::initializer_list<std::string_view> kExceeded6{"HopLimitExceeded",
-                                                             "FragmentReassemblyTimeExceeded"};
-constexpr std::initializer_list<std::string_view> kProblem6{
-    "ErroneousHeader", "UnrecognizedNextHeader", "UnrecognizedIPv6Option"};
+constexpr auto kUnreachable6 = std::to_array<std::string_view>(
+    {"NoRouteToDst", "AdminProhibited", "BeyondScopeOfSrc", "AddressUnreachable", "PortUnreachable",
+     "SrcAddressFailedPolicy", "RejectRouteToDst"});
+constexpr auto kExceeded6 =
+    std::to_array<std::string_view>({"HopLimitExceeded", "FragmentReassemblyTimeExceeded"});
+constexpr auto kProblem6 = std::to_array<std::string_view>(
+    {"ErroneousHeader", "UnrecognizedNextHeader", "UnrecognizedIPv6Option"});
 constexpr Message kV6[] = {
     {1, "DestinationUnreachable", kUnreachable6},
     {2, "PacketTooBig", kNone},
@@ -81,8 +70,7 @@ std::string name_in(const List& messages, std::uint8_t type, std::uint8_t code) 
     const auto found = std::find_if(std::begin(messages), std::end(messages),
                                     [&](const Message& message) { return message.type == type; });
     if (found == std::end(messages)) return fmt::format("{}({})", type, code);
-    if (code < found->codes.size())
-        return fmt::format("{}({})", found->name, found->codes.begin()[code]);
+    if (code < found->codes.size()) return fmt::format("{}({})", found->name, found->codes[code]);
     if (code == 0) return std::string(found->name);
     return fmt::format("{}(Code: {})", found->name, code);
 }
