@@ -13,8 +13,7 @@ namespace {
 using Value = Contexts::Value;
 
 constexpr std::array<std::string_view, 9> kReserved{
-    "",     "host",        "world",          "unmanaged", "health",
-    "init", "remote-node", "kube-apiserver", "ingress"};
+    "", "host", "world", "unmanaged", "health", "init", "remote-node", "kube-apiserver", "ingress"};
 
 std::string reserved(const model::FlowEnd& end) {
     if (end.identity > 0 && end.identity < kReserved.size())
@@ -80,8 +79,7 @@ constexpr std::array<EndLabel, 6> kEndLabels{{
     {"workload", [](const model::FlowEnd& end) { return workload_name(end); }},
     {"workload_kind",
      [](const model::FlowEnd& end) {
-         return end.name.empty() ? std::string()
-                                 : std::string(owner_of(end.name, end.labels).kind);
+         return end.name.empty() ? std::string() : std::string(owner_of(end.name, end.labels).kind);
      }},
     {"app", [](const model::FlowEnd& end) { return app_of(end.labels); }},
 }};
@@ -122,7 +120,10 @@ std::vector<std::string> identity_labels(const model::FlowEnd& end) {
     std::vector<std::string> out;
     for (const auto& [key, value] : end.labels)
         out.push_back("k8s:" + key + "=" + value);
-    if (!end.space.empty()) out.push_back("k8s:io.kubernetes.pod.namespace=" + end.space);
+    if (!end.space.empty()) {
+        out.emplace_back("k8s:io.cilium.k8s.policy.cluster=default");
+        out.push_back("k8s:io.kubernetes.pod.namespace=" + end.space);
+    }
     std::sort(out.begin(), out.end());
     return out;
 }
@@ -192,8 +193,8 @@ void Contexts::append(const Ends& ends, std::vector<std::string>& values) const 
             values.emplace_back(to_string(ends.direction));
         } else {
             const bool source = index < kEndLabels.size();
-            values.push_back(kEndLabels[index % kEndLabels.size()].value(source ? ends.source
-                                                                               : ends.destination));
+            values.push_back(kEndLabels[index % kEndLabels.size()].value(
+                source ? ends.source : ends.destination));
         }
     }
 }

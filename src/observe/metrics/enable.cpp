@@ -133,9 +133,8 @@ Result<std::vector<Enabled>> parse_enabled(const std::vector<std::string>& texts
 }
 
 std::vector<std::string> recommended_texts() {
-    const std::string pods =
-        "sourceContext=pod;destinationContext=pod;"
-        "labelsContext=source_namespace,destination_namespace";
+    const std::string pods = "sourceContext=pod;destinationContext=pod;"
+                             "labelsContext=source_namespace,destination_namespace";
     const std::string workloads =
         "labelsContext=source_ip,source_namespace,source_workload,destination_ip,"
         "destination_namespace,destination_workload,traffic_direction";

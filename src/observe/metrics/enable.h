@@ -15,7 +15,7 @@ struct Enabled {
     std::string name; // "httpV2"
     Contexts contexts;
     std::map<std::string, std::string>
-        flags; // "query" -> "", "exemplars" -> "true"; keys in lower case
+        flags;        // "query" -> "", "exemplars" -> "true"; keys in lower case
     std::string text; // as it was written
 };
 

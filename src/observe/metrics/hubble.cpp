@@ -32,9 +32,9 @@ Hubble::Hubble(const Options& options, prometheus::Registry& registry)
 }
 
 void Hubble::see(const model::Flow& flow, std::vector<prometheus::Counter*>& counters) {
-    const Seen seen(flow);
+    const EventView event(flow);
     for (const auto& plugin : plugins_)
-        plugin->see(seen, counters);
+        plugin->see(event, counters);
 }
 
 void Hubble::count(const model::Flow& flow) {
@@ -45,12 +45,12 @@ void Hubble::count(const model::Flow& flow) {
         counter->Increment();
 }
 
-void Hubble::count(const Record& record) {
+void Hubble::count(const RecordView& record) {
     if (plugins_.empty() || record.kind == model::Flow::Kind::lost) return;
     // What was said differs each time.
     if (record.kind == model::Flow::Kind::l7) return count(to_flow(record, 0));
     Key key;
-    key.context = record.context.get();
+    key.context = record.context;
     key.rest = static_cast<std::uint64_t>(record.kind) << 56 |
                static_cast<std::uint64_t>(record.tcp_flags[0]) << 48 |
                static_cast<std::uint64_t>(record.tcp_flags[1]) << 40 |
@@ -59,7 +59,7 @@ void Hubble::count(const Record& record) {
     auto found = memo_.find(key);
     if (found == memo_.end()) {
         if (memo_.size() >= kMemo) memo_.clear();
-        found = memo_.emplace(key, Memo{record.context, {}}).first;
+        found = memo_.emplace(key, Memo{*record.owners.context, {}}).first;
         see(to_flow(record, 0), found->second.counters);
     }
     for (prometheus::Counter* counter : found->second.counters)

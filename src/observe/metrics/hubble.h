@@ -26,7 +26,7 @@ public:
 
     Hubble(const Options& options, prometheus::Registry& registry);
 
-    void count(const Record& record);
+    void count(const RecordView& record);
     void count(const model::Flow& flow); // the same, slower
     // Flows that came too late for counting: the store had dropped them.
     void missed(std::uint64_t flows);

@@ -18,7 +18,9 @@ using Histogram = prometheus::Histogram;
 using Out = std::vector<Counter*>;
 using Values = std::vector<std::string>;
 
-bool forwarded(const Seen& seen) { return seen.flow.verdict == model::Flow::Verdict::forwarded; }
+bool forwarded(const EventView& view) {
+    return view.flow.verdict == model::Flow::Verdict::forwarded;
+}
 
 bool is_icmp(const model::Flow& flow) {
     return flow.protocol == model::Protocol::icmp || flow.protocol == model::Protocol::icmpv6;
@@ -32,8 +34,8 @@ std::string http_status(const L7& l7) {
 }
 
 // The ends as the request had them.
-Ends request_view(const Seen& seen) {
-    return {seen.flow.source, seen.flow.destination, seen.event.direction};
+Ends request_view(const EventView& view) {
+    return {view.flow.source, view.flow.destination, view.event.direction};
 }
 
 template <typename T>
@@ -74,14 +76,14 @@ protected:
 // The plugins that keep one counter differ in when it moves and in its own labels.
 class OneCounter : public Base {
 public:
-    using Count = std::function<void(const Seen&, const std::function<void(Values)>&)>;
+    using Count = std::function<void(const EventView&, const std::function<void(Values)>&)>;
     OneCounter(const Enabled& enabled, const Shared& shared, const char* name, const char* help,
                Values labels, Count when)
         : Base(enabled, shared), series_(counter(name, help, std::move(labels))),
           when_(std::move(when)) {}
 
-    void see(const Seen& seen, Out& out) override {
-        when_(seen, [&](Values values) { count(series_, seen.ends, std::move(values), out); });
+    void see(const EventView& view, Out& out) override {
+        when_(view, [&](Values values) { count(series_, view.ends, std::move(values), out); });
     }
     bool remove_pods(const std::unordered_set<std::string>& pods) override {
         return series_.remove_pods(pods);
@@ -94,77 +96,77 @@ private:
 
 using Emit = std::function<void(Values)>;
 
-void flow(const Seen& seen, const Emit& emit) {
-    emit({protocol_word(seen.flow, seen.event), std::string(type_word(seen.event.type)),
-          subtype_word(seen.flow, seen.event), std::string(verdict_word(seen.flow.verdict))});
+void flow(const EventView& view, const Emit& emit) {
+    emit({protocol_word(view.flow, view.event), std::string(type_word(view.event.type)),
+          subtype_word(view.flow, view.event), std::string(verdict_word(view.flow.verdict))});
 }
 
-void drop(const Seen& seen, const Emit& emit) {
-    if (forwarded(seen)) return;
-    emit({std::string(drop_reason_name(seen.flow.reason)), protocol_word(seen.flow, seen.event)});
+void drop(const EventView& view, const Emit& emit) {
+    if (forwarded(view)) return;
+    emit({std::string(drop_reason_name(view.flow.reason)), protocol_word(view.flow, view.event)});
 }
 
-void icmp(const Seen& seen, const Emit& emit) {
-    if (!is_icmp(seen.flow)) return;
-    emit({std::string(family_word(seen.flow)),
-          icmp_name(seen.flow.protocol, seen.event.icmp_type, seen.flow.icmp_code)});
+void icmp(const EventView& view, const Emit& emit) {
+    if (!is_icmp(view.flow)) return;
+    emit({std::string(family_word(view.flow)),
+          icmp_name(view.flow.protocol, view.event.icmp_type, view.flow.icmp_code)});
 }
 
-void port_distribution(const Seen& seen, const Emit& emit) {
-    if (!forwarded(seen) || seen.event.is_reply != false) return;
-    const bool ports = seen.flow.protocol == model::Protocol::tcp ||
-                       seen.flow.protocol == model::Protocol::udp ||
-                       seen.flow.protocol == model::Protocol::sctp;
-    Event transport = seen.event;
+void port_distribution(const EventView& view, const Emit& emit) {
+    if (!forwarded(view) || view.event.is_reply != false) return;
+    const bool ports = view.flow.protocol == model::Protocol::tcp ||
+                       view.flow.protocol == model::Protocol::udp ||
+                       view.flow.protocol == model::Protocol::sctp;
+    Event transport = view.event;
     transport.type = EventType::trace; // the label is the transport's, of L7 events too
-    emit({protocol_word(seen.flow, transport),
-          ports ? std::to_string(seen.flow.destination.port) : "0"});
+    emit({protocol_word(view.flow, transport),
+          ports ? std::to_string(view.flow.destination.port) : "0"});
 }
 
-void tcp(const Seen& seen, const Emit& emit) {
-    if (!forwarded(seen) || seen.flow.protocol != model::Protocol::tcp) return;
-    const unsigned flags = seen.event.tcp_flags;
-    const std::string family(family_word(seen.flow));
+void tcp(const EventView& view, const Emit& emit) {
+    if (!forwarded(view) || view.flow.protocol != model::Protocol::tcp) return;
+    const unsigned flags = view.event.tcp_flags;
+    const std::string family(family_word(view.flow));
     if (flags & 0x01) emit({"FIN", family});
     if (flags & 0x02) emit({flags & 0x10 ? "SYN-ACK" : "SYN", family});
     if (flags & 0x04) emit({"RST", family});
 }
 
 // The kernel does not look into SCTP: the first packet of an association is its INIT, the first answer the INIT ACK.
-void sctp(const Seen& seen, const Emit& emit) {
-    if (!forwarded(seen) || seen.flow.protocol != model::Protocol::sctp) return;
-    const std::string family(family_word(seen.flow));
-    if (seen.flow.kind == model::Flow::Kind::opened) emit({"INIT", family});
-    if (seen.flow.kind == model::Flow::Kind::replied) emit({"INIT_ACK", family});
+void sctp(const EventView& view, const Emit& emit) {
+    if (!forwarded(view) || view.flow.protocol != model::Protocol::sctp) return;
+    const std::string family(family_word(view.flow));
+    if (view.flow.kind == model::Flow::Kind::opened) emit({"INIT", family});
+    if (view.flow.kind == model::Flow::Kind::replied) emit({"INIT_ACK", family});
 }
 
-void policy(const Seen& seen, const Emit& emit) {
-    const model::Flow& flow = seen.flow;
-    if (seen.ends.source.identity == 1) return; // the host passes all policy
-    const std::string match(to_string(seen.event.match));
-    if (seen.event.type == EventType::l7 && flow.l7) {
+void policy(const EventView& view, const Emit& emit) {
+    const model::Flow& flow = view.flow;
+    if (view.ends.source.identity == 1) return; // the host passes all policy
+    const std::string match(to_string(view.event.match));
+    if (view.event.type == EventType::l7 && flow.l7) {
         std::string word(l7_word(flow.l7->protocol));
         for (char& c : word)
             c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-        emit({std::string(direction_word(seen.event.direction)), "l7/" + word, "forwarded"});
+        emit({std::string(direction_word(view.event.direction)), "l7/" + word, "forwarded"});
     } else if (flow.kind == model::Flow::Kind::opened) {
         // Each direction that a rule had to decide is a verdict of its own.
         if (!flow.egress_rule.empty()) emit({"egress", match, "forwarded"});
         if (!flow.ingress_rule.empty()) emit({"ingress", match, "forwarded"});
-    } else if (seen.event.type == EventType::drop && !flow.denied_direction.empty()) {
+    } else if (view.event.type == EventType::drop && !flow.denied_direction.empty()) {
         emit({flow.denied_direction, match, "dropped"});
     }
 }
 
-void to_world(const Seen& seen, const Emit& emit, bool any_drop, bool port, bool syn_only) {
-    const model::Flow& flow = seen.flow;
-    if (seen.ends.destination.kind != model::FlowEnd::Kind::world) return;
-    if (seen.event.is_reply == true) return;
-    if (!forwarded(seen) && flow.reason != BL_DROP_POLICY_DENIED && !any_drop) return;
-    if (syn_only && flow.protocol == model::Protocol::tcp && (seen.event.tcp_flags & 0x12) != 0x02)
+void to_world(const EventView& view, const Emit& emit, bool any_drop, bool port, bool syn_only) {
+    const model::Flow& flow = view.flow;
+    if (view.ends.destination.kind != model::FlowEnd::Kind::world) return;
+    if (view.event.is_reply == true) return;
+    if (!forwarded(view) && flow.reason != BL_DROP_POLICY_DENIED && !any_drop) return;
+    if (syn_only && flow.protocol == model::Protocol::tcp && (view.event.tcp_flags & 0x12) != 0x02)
         return;
-    Values values{protocol_word(flow, seen.event), std::string(verdict_word(flow.verdict))};
-    if (port) values.push_back(std::to_string(seen.ends.destination.port));
+    Values values{protocol_word(flow, view.event), std::string(verdict_word(flow.verdict))};
+    if (port) values.push_back(std::to_string(view.ends.destination.port));
     emit(std::move(values));
 }
 
@@ -179,21 +181,21 @@ public:
           types_(counter("hubble_dns_response_types_total", "Records in DNS answers by type",
                          labels({"type", "qtypes"}))) {}
 
-    void see(const Seen& seen, Out& out) override {
-        if (!seen.flow.l7 || seen.flow.l7->protocol != L7::Protocol::dns) return;
-        const L7& l7 = *seen.flow.l7;
+    void see(const EventView& view, Out& out) override {
+        if (!view.flow.l7 || view.flow.l7->protocol != L7::Protocol::dns) return;
+        const L7& l7 = *view.flow.l7;
         const L7::Dns& dns = l7.dns;
         if (ignore_aaaa_ && dns.question_types.size() == 1 && dns.question_types[0] == 28) return;
         const std::string qtypes = qtypes_word(dns.question_types);
         const std::string ips = std::to_string(dns.addresses.size());
-        if (!forwarded(seen)) {
-            count(queries_, seen.ends, with_query(l7, {"Policy denied", qtypes, ips}), out);
+        if (!forwarded(view)) {
+            count(queries_, view.ends, with_query(l7, {"Policy denied", qtypes, ips}), out);
         } else if (l7.type == L7::Type::request) {
-            count(queries_, seen.ends, with_query(l7, {"", qtypes, ips}), out);
+            count(queries_, view.ends, with_query(l7, {"", qtypes, ips}), out);
         } else {
-            count(responses_, seen.ends, with_query(l7, {rcode_word(l7.code), qtypes, ips}), out);
+            count(responses_, view.ends, with_query(l7, {rcode_word(l7.code), qtypes, ips}), out);
             for (const std::uint16_t type : dns.answer_types)
-                count(types_, seen.ends, with_query(l7, {qtype_word(type), qtypes}), out);
+                count(types_, view.ends, with_query(l7, {qtype_word(type), qtypes}), out);
         }
     }
     bool remove_pods(const std::unordered_set<std::string>& pods) override {
@@ -231,14 +233,14 @@ public:
           duration_(histogram("hubble_http_request_duration_seconds", kDurationHelp,
                               {"method", "reporter"})) {}
 
-    void see(const Seen& seen, Out& out) override {
-        if (!seen.flow.l7 || !is_http(*seen.flow.l7)) return;
-        const L7& l7 = *seen.flow.l7;
-        const std::string reporter(reporter_word(seen.event.direction));
+    void see(const EventView& view, Out& out) override {
+        if (!view.flow.l7 || !is_http(*view.flow.l7)) return;
+        const L7& l7 = *view.flow.l7;
+        const std::string reporter(reporter_word(view.event.direction));
         if (l7.type == L7::Type::request)
-            return count(requests_, seen.ends, {l7.method, l7.version, reporter}, out);
-        count(responses_, seen.ends, {l7.method, l7.version, http_status(l7), reporter}, out);
-        measure(duration_, seen.ends, {l7.method, reporter},
+            return count(requests_, view.ends, {l7.method, l7.version, reporter}, out);
+        count(responses_, view.ends, {l7.method, l7.version, http_status(l7), reporter}, out);
+        measure(duration_, view.ends, {l7.method, reporter},
                 static_cast<double>(l7.latency_ns) / 1e9);
     }
     bool remove_pods(const std::unordered_set<std::string>& pods) override {
@@ -262,12 +264,12 @@ public:
           duration_(histogram("hubble_http_request_duration_seconds", kDurationHelp,
                               {"method", "reporter"})) {}
 
-    void see(const Seen& seen, Out& out) override {
-        if (!seen.flow.l7 || !is_http(*seen.flow.l7)) return;
-        const L7& l7 = *seen.flow.l7;
+    void see(const EventView& view, Out& out) override {
+        if (!view.flow.l7 || !is_http(*view.flow.l7)) return;
+        const L7& l7 = *view.flow.l7;
         if (l7.type != L7::Type::response) return;
-        const std::string reporter(reporter_word(seen.event.direction));
-        const Ends ends = request_view(seen);
+        const std::string reporter(reporter_word(view.event.direction));
+        const Ends ends = request_view(view);
         count(requests_, ends, {l7.method, l7.version, http_status(l7), reporter}, out);
         measure(duration_, ends, {l7.method, reporter}, static_cast<double>(l7.latency_ns) / 1e9);
     }
@@ -290,12 +292,12 @@ public:
           duration_(histogram("hubble_kafka_request_duration_seconds", kDurationHelp,
                               {"topic", "api_key", "reporter"})) {}
 
-    void see(const Seen& seen, Out& out) override {
-        if (!seen.flow.l7 || seen.flow.l7->protocol != L7::Protocol::kafka) return;
-        const L7& l7 = *seen.flow.l7;
+    void see(const EventView& view, Out& out) override {
+        if (!view.flow.l7 || view.flow.l7->protocol != L7::Protocol::kafka) return;
+        const L7& l7 = *view.flow.l7;
         if (l7.type != L7::Type::response) return;
-        const std::string reporter(reporter_word(seen.event.direction));
-        const Ends ends = request_view(seen);
+        const std::string reporter(reporter_word(view.event.direction));
+        const Ends ends = request_view(view);
         count(requests_, ends, {l7.resource, l7.method, std::to_string(l7.code), reporter}, out);
         measure(duration_, ends, {l7.resource, l7.method, reporter},
                 static_cast<double>(l7.latency_ns) / 1e9);
@@ -314,21 +316,21 @@ private:
 class AnyL7 final : public Base {
 public:
     AnyL7(const Enabled& enabled, const Shared& shared)
-        : Base(enabled, shared), requests_(counter("beeline_l7_requests_total",
-                                                   "Answered requests of any protocol",
-                                                   {"protocol", "status", "tls", "reporter"})),
+        : Base(enabled, shared),
+          requests_(counter("beeline_l7_requests_total", "Answered requests of any protocol",
+                            {"protocol", "status", "tls", "reporter"})),
           duration_(histogram("beeline_l7_request_duration_seconds", kDurationHelp,
                               {"protocol", "reporter"})) {}
 
-    void see(const Seen& seen, Out& out) override {
-        if (!seen.flow.l7 || seen.flow.l7->type != L7::Type::response) return;
-        const L7& l7 = *seen.flow.l7;
-        const std::string reporter(reporter_word(seen.event.direction));
+    void see(const EventView& view, Out& out) override {
+        if (!view.flow.l7 || view.flow.l7->type != L7::Type::response) return;
+        const L7& l7 = *view.flow.l7;
+        const std::string reporter(reporter_word(view.event.direction));
         const std::string protocol(model::to_string(l7.protocol));
         const char* status = l7.status == L7::Status::ok      ? "ok"
                              : l7.status == L7::Status::error ? "error"
                                                               : "unknown";
-        const Ends ends = request_view(seen);
+        const Ends ends = request_view(view);
         count(requests_, ends, {protocol, status, l7.tls ? "true" : "false", reporter}, out);
         if (l7.latency_ns != 0)
             measure(duration_, ends, {protocol, reporter},
@@ -349,22 +351,34 @@ struct Simple {
     const char* name;
     const char* help;
     Values labels;
-    void (*when)(const Seen&, const Emit&);
+    void (*when)(const EventView&, const Emit&);
 };
 
 const std::vector<Simple>& simple_plugins() {
     static const std::vector<Simple> list{
-        {"flow", "hubble_flows_processed_total", "Flows by what happened",
-         {"protocol", "type", "subtype", "verdict"}, flow},
+        {"flow",
+         "hubble_flows_processed_total",
+         "Flows by what happened",
+         {"protocol", "type", "subtype", "verdict"},
+         flow},
         {"drop", "hubble_drop_total", "Dropped packets by reason", {"reason", "protocol"}, drop},
         {"icmp", "hubble_icmp_total", "ICMP messages", {"family", "type"}, icmp},
-        {"port-distribution", "hubble_port_distribution_total", "Flows by destination port",
-         {"protocol", "port"}, port_distribution},
+        {"port-distribution",
+         "hubble_port_distribution_total",
+         "Flows by destination port",
+         {"protocol", "port"},
+         port_distribution},
         {"tcp", "hubble_tcp_flags_total", "TCP packets with these flags", {"flag", "family"}, tcp},
-        {"sctp", "hubble_sctp_chunk_types_total", "SCTP handshakes by chunk",
-         {"chunk_type", "family"}, sctp},
-        {"policy", "hubble_policy_verdicts_total", "Decisions of network policy",
-         {"direction", "match", "action"}, policy},
+        {"sctp",
+         "hubble_sctp_chunk_types_total",
+         "SCTP handshakes by chunk",
+         {"chunk_type", "family"},
+         sctp},
+        {"policy",
+         "hubble_policy_verdicts_total",
+         "Decisions of network policy",
+         {"direction", "match", "action"},
+         policy},
     };
     return list;
 }
@@ -375,11 +389,11 @@ std::unique_ptr<Plugin> make_to_world(const Enabled& enabled, const Shared& shar
     const bool syn_only = enabled.flags.contains("syn-only");
     Values labels{"protocol", "verdict"};
     if (port) labels.emplace_back("port");
-    return std::make_unique<OneCounter>(
-        enabled, shared, "hubble_flows_to_world_total", "Flows to addresses outside the cluster",
-        std::move(labels), [=](const Seen& seen, const Emit& emit) {
-            to_world(seen, emit, any_drop, port, syn_only);
-        });
+    return std::make_unique<OneCounter>(enabled, shared, "hubble_flows_to_world_total",
+                                        "Flows to addresses outside the cluster", std::move(labels),
+                                        [=](const EventView& view, const Emit& emit) {
+                                            to_world(view, emit, any_drop, port, syn_only);
+                                        });
 }
 
 } // namespace

@@ -17,8 +17,8 @@
 namespace beeline::observe::metrics {
 
 // A flow as its event shows it.
-struct Seen {
-    explicit Seen(const model::Flow& one)
+struct EventView {
+    explicit EventView(const model::Flow& one)
         : flow(one), event(event_of(one)),
           ends{event.swapped ? one.destination : one.source,
                event.swapped ? one.source : one.destination, event.direction} {}
@@ -32,7 +32,7 @@ class Plugin {
 public:
     virtual ~Plugin() = default;
     // Adds the counters that this flow moves by one. They live until remove_pods() returns true.
-    virtual void see(const Seen& seen, std::vector<prometheus::Counter*>& counters) = 0;
+    virtual void see(const EventView& view, std::vector<prometheus::Counter*>& counters) = 0;
     // Removes series of pods that are gone.
     virtual bool remove_pods(const std::unordered_set<std::string>& pods) = 0;
 };

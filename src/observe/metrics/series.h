@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -23,7 +24,7 @@ namespace beeline::observe::metrics {
 // Metrics of one registry share these.
 struct Shared {
     prometheus::Registry& registry;
-    std::size_t limit;                                // series of one metric
+    std::size_t limit;                                 // series of one metric
     prometheus::Family<prometheus::Counter>& overflow; // by metric
 };
 
@@ -44,7 +45,10 @@ public:
             labels_.push_back(std::move(context));
     }
 
-    // Null, and counted, when there is no room for another one. Precondition: as many values as labels.
+    Series(const Series&) = delete;
+    Series& operator=(const Series&) = delete;
+
+    // Null when there is no room for another one. Precondition: as many values as labels.
     T* at(const std::vector<std::string>& values) {
         key_.clear();
         for (const std::string& value : values) {
@@ -116,9 +120,8 @@ private:
         if constexpr (std::is_same_v<T, prometheus::Counter>) {
             return family_.Add(labels);
         } else {
-            return family_.Add(labels,
-                               prometheus::Histogram::BucketBoundaries(std::begin(kLatencyBuckets),
-                                                                       std::end(kLatencyBuckets)));
+            return family_.Add(labels, prometheus::Histogram::BucketBoundaries(
+                                           std::begin(kLatencyBuckets), std::end(kLatencyBuckets)));
         }
     }
     static std::vector<std::string_view> split(std::string_view key) {

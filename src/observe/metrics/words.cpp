@@ -25,15 +25,15 @@ constexpr std::array<std::string_view, 12> kRcodes{"No Error",
                                                    "Name not contained in zone",
                                                    "DSO-TYPE Not Implemented"};
 constexpr std::array<std::string_view, 8> kExtendedRcodes{
-    "Bad OPT Version", "Key not recognized", "Signature out of time window", "Bad TKEY Mode",
-    "Duplicate key name", "Algorithm not supported", "Bad Truncation",
-    "Bad/missing Server Cookie"}; // from 16
+    "Bad OPT Version", "Key not recognized",       "Signature out of time window",
+    "Bad TKEY Mode",   "Duplicate key name",       "Algorithm not supported",
+    "Bad Truncation",  "Bad/missing Server Cookie"}; // from 16
 
 constexpr std::array<std::pair<std::uint16_t, std::string_view>, 22> kTypes{
-    {{1, "A"},       {2, "NS"},     {5, "CNAME"},  {6, "SOA"},    {12, "PTR"},  {13, "HINFO"},
-     {15, "MX"},     {16, "TXT"},   {28, "AAAA"},  {29, "LOC"},   {33, "SRV"},  {35, "NAPTR"},
-     {39, "DNAME"},  {41, "OPT"},   {43, "DS"},    {44, "SSHFP"}, {46, "RRSIG"}, {48, "DNSKEY"},
-     {64, "SVCB"},   {65, "HTTPS"}, {255, "ANY"},  {257, "CAA"}}};
+    {{1, "A"},      {2, "NS"},     {5, "CNAME"}, {6, "SOA"},    {12, "PTR"},   {13, "HINFO"},
+     {15, "MX"},    {16, "TXT"},   {28, "AAAA"}, {29, "LOC"},   {33, "SRV"},   {35, "NAPTR"},
+     {39, "DNAME"}, {41, "OPT"},   {43, "DS"},   {44, "SSHFP"}, {46, "RRSIG"}, {48, "DNSKEY"},
+     {64, "SVCB"},  {65, "HTTPS"}, {255, "ANY"}, {257, "CAA"}}};
 
 } // namespace
 
