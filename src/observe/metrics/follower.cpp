@@ -59,6 +59,7 @@ void Follower::drain() {
             hubble_.missed(next->overtaken);
         } else {
             hubble_.count(next->record);
+            if (next->record.kind == model::Flow::Kind::closed) add_forwarded(next->record);
         }
         // Under a load without end the other duties still have their turn.
         if (++counted % 65536 == 0) tidy();
@@ -66,10 +67,30 @@ void Follower::drain() {
     counted_.fetch_add(counted, std::memory_order_relaxed);
 }
 
+// What a workload receives is its ingress: the client's packets at the server, the server's at the client.
+void Follower::add_forwarded(const RecordView& record) {
+    const bool here[2] = {record.context->source->endpoint != 0,
+                          record.context->destination->endpoint != 0};
+    for (std::size_t sender = 0; sender < 2; ++sender) {
+        for (std::size_t direction = 0; direction < 2; ++direction) {
+            const std::size_t end = direction == 0 ? 1 - sender : sender;
+            if (!here[end]) continue;
+            unshared_.packets[direction] += record.packets[sender];
+            unshared_.bytes[direction] += record.bytes[sender];
+        }
+    }
+}
+
+Follower::Forwarded Follower::forwarded() const {
+    const std::lock_guard lock(mutex_);
+    return forwarded_;
+}
+
 void Follower::tidy() {
     std::shared_ptr<const model::Directory> directory;
     {
         const std::lock_guard lock(mutex_);
+        forwarded_ = unshared_;
         directory = std::exchange(directory_, nullptr);
     }
     const auto now = std::chrono::steady_clock::now();

@@ -1,7 +1,9 @@
 // The thread that counts: it follows the store as any reader does.
 #pragma once
 
+#include <array>
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -31,18 +33,28 @@ public:
     [[nodiscard]] std::uint64_t counted() const { return counted_.load(std::memory_order_relaxed); }
     [[nodiscard]] std::uint64_t missed() const { return missed_.load(std::memory_order_relaxed); }
 
+    // Of connections that ended, [0] ingress and [1] egress of workloads here.
+    struct Forwarded {
+        std::array<std::uint64_t, 2> packets{};
+        std::array<std::uint64_t, 2> bytes{};
+    };
+    [[nodiscard]] Forwarded forwarded() const;
+
 private:
     Follower(const Store& store, const Options& options, prometheus::Registry& registry);
     void run();
     void drain();
     void tidy();
+    void add_forwarded(const RecordView& record);
 
     Reader reader_;
     Hubble hubble_;
     Fd stop_;
     std::atomic<std::uint64_t> counted_{0};
     std::atomic<std::uint64_t> missed_{0};
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
+    Forwarded forwarded_;                               // under mutex_
+    Forwarded unshared_;                                // of the thread, until it is idle
     std::shared_ptr<const model::Directory> directory_; // under mutex_; null once it was taken
     std::thread thread_;
 };
