@@ -1,6 +1,7 @@
 #include "agent/backend.h"
 
 #include "agent/documents.h"
+#include "agent/history.h"
 #include "api/server/flow_lines.h"
 
 namespace beeline::agent {
@@ -67,8 +68,12 @@ Result<json> NodeBackend::remove(const std::string& kind, const model::ObjectNam
 }
 
 Result<std::unique_ptr<api::LineStream>> NodeBackend::flows(const observe::FlowFilter& filter) {
-    // The store is read from any thread.
-    return api::flow_lines(node_.store().read(filter), filter.follow, node_.config().node);
+    // Memory and history are read from any thread.
+    return api::flow_lines(node_.history().query(filter), filter.follow, node_.config().node);
+}
+
+Result<json> NodeBackend::edges(const observe::history::EdgeQuery& query) {
+    return edges_document(TRY(node_.history().edges(query)));
 }
 
 Result<json> NodeBackend::explain(const api::ExplainQuery& query) {

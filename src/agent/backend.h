@@ -19,6 +19,7 @@ public:
     Result<nlohmann::json> apply(const std::string& yaml, bool dry_run) override;
     Result<nlohmann::json> remove(const std::string& kind, const model::ObjectName& name) override;
     Result<std::unique_ptr<api::LineStream>> flows(const observe::FlowFilter& query) override;
+    Result<nlohmann::json> edges(const observe::history::EdgeQuery& query) override;
     Result<nlohmann::json> explain(const api::ExplainQuery& query) override;
     Result<nlohmann::json> maps() override;
     Result<nlohmann::json> map(const std::string& name, std::size_t limit) override;

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "abi/drop.h"
+#include "agent/history.h"
 #include "agent/map_entries.h"
 #include "model/evaluate.h"
 #include "model/party.h"
@@ -196,6 +197,8 @@ json status_document(Node& node) {
         ring_losses += (*metrics)[BL_METRIC_flow_lost];
     }
     out["losses"] = {{"ring", ring_losses}, {"queue", store.lost_queue}};
+    out["history"] = history_document(node.history());
+    if (node.config().history.enabled) out["losses"]["history"] = out["history"]["lost"];
     if (auto* security = node.security()) {
         out["security"] = security->status();
         out["losses"]["security"] = out["security"]["lost"];

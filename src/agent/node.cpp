@@ -82,6 +82,7 @@ Node::~Node() {
     ingest_.set_process_source({});
     security_.reset();
     consumer_.reset();
+    if (history_) history_->stop(); // with what the ring gave last
     if (monitor_) loop_.unwatch(monitor_->fd());
 }
 
@@ -101,6 +102,8 @@ Result<> Node::prepare() {
     TRY(make_directory(paths_.run, 0755));
     TRY(make_directory(paths_.state, 0700));
     lock_ = TRY(lock_instance(paths_.run + "/beelined.lock"));
+    if (config_.history.path.empty()) config_.history.path = paths_.state + "/history.db";
+    history_.emplace(config_.history, store_); // before anything is stored: numbers go on
     TRY(ebpf::mount_file_systems());
     probing_ = std::async(std::launch::async, ebpf::probe_features);
     auto mount = ebpf::cgroup2_mount();

@@ -22,6 +22,7 @@
 #include "loop/loop.h"
 #include "net/netlink.h"
 #include "observe/consumer.h"
+#include "observe/history/history.h"
 #include "observe/ingest.h"
 #include "observe/store.h"
 #include "source/files.h"
@@ -66,6 +67,9 @@ public:
     // Any thread.
     [[nodiscard]] const observe::Store& store() const { return store_; }
     [[nodiscard]] const observe::Ingest& ingest() const { return ingest_; }
+    [[nodiscard]] const observe::history::History& history() const {
+        return *history_; // NOLINT(bugprone-unchecked-optional-access): set by start()
+    }
 
 private:
     Node(Config config, api::Paths paths, loop::Loop& loop);
@@ -114,6 +118,7 @@ private:
     std::uint64_t ct_full_ = 0;
 
     observe::Store store_;
+    std::optional<observe::history::History> history_;
     observe::Ingest ingest_;
     std::unique_ptr<ebpf::Ring> ring_;
     std::unique_ptr<observe::Consumer> consumer_;

@@ -65,6 +65,20 @@ void print_head(Context& context, Page& page, const json& status) {
     page.line("flows",
               fmt::format("{} of {} stored, {:.1f} a second", number(flows, "stored"),
                           number(flows, "capacity"), rate.is_number() ? rate.get<double>() : 0.0));
+    if (const json& history = member(status, "history"); flag(history, "enabled")) {
+        const std::string error = text(history, "error");
+        page.line("history",
+                  error.empty()
+                      ? fmt::format("{} flows in {} MB{}", number(history, "stored"),
+                                    number(history, "bytes") / 1'000'000,
+                                    text(history, "oldest").empty()
+                                        ? std::string()
+                                        : ", since " + text(history, "oldest").substr(0, 19))
+                      : "cannot be written: " + error,
+                  error.empty() ? std::string_view{} : kRed);
+        if (const auto damage = text(history, "damage"); !damage.empty())
+            page.line("", damage, kRed);
+    }
     page.line("kernel", text(member(status, "kernel"), "release"));
 }
 

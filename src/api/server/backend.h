@@ -21,6 +21,7 @@
 #include "model/protocol.h"
 #include "net/address.h"
 #include "observe/filter.h"
+#include "observe/history/edges.h"
 #include "security/outputs/alert_store.h"
 
 namespace beeline::api {
@@ -99,6 +100,10 @@ public:
     virtual Result<nlohmann::json> remove(const std::string& kind,
                                           const model::ObjectName& name) = 0;
     virtual Result<std::unique_ptr<LineStream>> flows(const observe::FlowFilter& filter) = 0;
+    // Hourly sums of the flow history.
+    virtual Result<nlohmann::json> edges(const observe::history::EdgeQuery&) {
+        return fail(Code::unavailable, "there is no flow history");
+    }
     virtual Result<nlohmann::json> explain(const ExplainQuery& query) = 0;
     virtual Result<nlohmann::json> maps() = 0;
     virtual Result<nlohmann::json> map(const std::string& name, std::size_t limit) = 0;

@@ -12,6 +12,8 @@ namespace beeline::api {
 namespace {
 
 constexpr std::uint64_t kMaxLast = 10'000'000;
+constexpr std::uint64_t kEdges = 20'000;
+constexpr std::uint64_t kMaxEdges = 1'000'000;
 constexpr std::uint64_t kMaxMapEntries = 10'000'000;
 constexpr std::size_t kMapEntries = 1000; // shown when no limit is given
 
@@ -63,7 +65,13 @@ Result<Reply> flows(Backend& backend, const Query& query) {
     observe::FlowFilter flows;
     flows.follow = TRY(query.flag("follow"));
     flows.since_ns = TRY(query.moment("since", now_ns()));
+    flows.until_ns = TRY(query.moment("until", now_ns()));
+    flows.first = TRY(query.number("first", 0, kMaxLast));
     flows.last = TRY(query.number("last", 0, kMaxLast));
+    if (flows.follow && flows.until_ns)
+        return fail(Code::invalid, "parameters 'follow' and 'until' exclude each other");
+    if (flows.first && flows.last)
+        return fail(Code::invalid, "parameters 'first' and 'last' exclude each other");
     flows.pods = TRY(query.workloads("pod"));
     flows.to_pods = TRY(query.workloads("to_pod"));
     flows.verdicts = TRY(verdicts(query));
@@ -74,6 +82,15 @@ Result<Reply> flows(Backend& backend, const Query& query) {
     reply.content_type = "application/jsonl";
     reply.stream = TRY(backend.flows(flows));
     return reply;
+}
+
+Result<Reply> edges(Backend& backend, const Query& query) {
+    observe::history::EdgeQuery edges;
+    edges.since_ns = TRY(query.moment("since", now_ns()));
+    edges.until_ns = TRY(query.moment("until", now_ns()));
+    edges.pods = TRY(query.workloads("pod"));
+    edges.limit = TRY(query.number("limit", 1, kMaxEdges)).value_or(kEdges);
+    return document(backend.edges(edges));
 }
 
 Result<Reply> stream_of(Result<std::unique_ptr<LineStream>> lines, std::string_view type) {
@@ -311,6 +328,8 @@ Router v1_routes(Backend& backend) {
     get("/v1/flows", [=](const Request& request) { return flows(*agent, request.query); },
         {{"follow"},
          {"since"},
+         {"until"},
+         {"first"},
          {"last"},
          {"pod", true},
          {"to_pod", true},
@@ -318,6 +337,8 @@ Router v1_routes(Backend& backend) {
          {"protocol", true},
          {"port", true},
          {"pid", true}});
+    get("/v1/edges", [=](const Request& request) { return edges(*agent, request.query); },
+        {{"since"}, {"until"}, {"limit"}, {"pod", true}});
     get("/v1/alerts", [=](const Request& request) { return alerts(*agent, request.query); },
         {{"follow"},
          {"since"},

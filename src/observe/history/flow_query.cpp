@@ -17,6 +17,7 @@ constexpr std::int64_t kDisorderNs = 2'000'000'000;
 FlowFilter plain(FlowFilter filter) {
     filter.first.reset();
     filter.last.reset();
+    filter.first_number = 0;
     return filter;
 }
 
@@ -44,6 +45,8 @@ struct FlowQuery::State {
         end = store.stats().total + 1;
         if (filter.last) {
             begin = rewind(*filter.last);
+        } else if (filter.first_number != 0) {
+            begin = filter.first_number;
         } else if (filter.follow && !filter.since_ns && !filter.first) {
             begin = end;
         } else if (!memory_reaches_since()) {
@@ -53,7 +56,8 @@ struct FlowQuery::State {
         }
         memory.seek(begin);
         in_history = begin < memory.position();
-        started = begin != 0;
+        // Numbers that were asked for need not be of flows that ever were.
+        started = begin != 0 && filter.first_number == 0;
     }
 
     [[nodiscard]] bool passes(const model::Flow& flow) const {

@@ -286,6 +286,8 @@ TEST_F(HistoryTest, MemoryAndHistoryAreOneAnswer) {
         EXPECT_EQ(drain(history.query({.first = 3})), range(1, 3));
         EXPECT_EQ(drain(history.query({.since_ns = at(4999), .first = 4})), range(4999, 5002));
         EXPECT_EQ(drain(history.query({.until_ns = at(100), .last = 2})), range(99, 100));
+        EXPECT_EQ(drain(history.query({.first_number = 4990})), range(4990, 5500));
+        EXPECT_EQ(drain(history.query({.first_number = 5100})), range(5100, 5500));
         EXPECT_EQ(drain(history.query({.until_ns = at(2)})), range(1, 2));
         EXPECT_EQ(drain(history.query({.until_ns = at(2)}, Order::newest_first)), (Numbers{2, 1}));
         const FlowFilter dropped{.verdicts = {model::Flow::Verdict::dropped}};
