@@ -52,7 +52,7 @@ struct Config {
     unsigned ct_sweep_s = 2;
     std::map<std::string, std::uint32_t> ct_timeouts_s;
     std::uint32_t ring_bytes = 16 << 20;
-    std::size_t flows_in_memory = 100'000;
+    std::size_t flows_in_memory = 1'000'000;
     SecurityConfig security;
     LogLevel log_level = LogLevel::info;
 };
