@@ -60,9 +60,9 @@ Result<> read_relay(const yaml::Map& map, hubble::RelaySection& relay) {
 } // namespace
 
 Result<> read_hubble(const yaml::Map& root, hubble::Section& config) {
-    const auto map = TRY(root.map(
-        "hubble", {"enabled", "socket", "listen", "tls", "allowPlain", "cluster", "advertise",
-                   "nodeLabels", "peers", "streams", "stallSeconds", "relay"}));
+    const auto map = TRY(root.map("hubble", {"enabled", "socket", "listen", "tls", "allowPlain",
+                                             "cluster", "advertise", "nodeLabels", "peers",
+                                             "streams", "stallSeconds", "relay"}));
     config.relay.listen = TRY(hubble::listen_address(config.relay.listen, hubble::kRelayPort));
     if (!map) return {};
     config.enabled = TRY(map->boolean_or("enabled", config.enabled));
@@ -75,8 +75,9 @@ Result<> read_hubble(const yaml::Map& root, hubble::Section& config) {
     config.allow_plain = TRY(map->boolean_or("allowPlain", false));
     if (!config.listen.empty() && config.tls.cert.empty() && !config.allow_plain &&
         !hubble::is_loopback(config.listen))
-        return map->fail_of("listen", "{} would be open in plain text: give tls, a loopback "
-                                      "address, or say allowPlain: true",
+        return map->fail_of("listen",
+                            "{} would be open in plain text: give tls, a loopback "
+                            "address, or say allowPlain: true",
                             config.listen);
     config.cluster = TRY(map->string_or("cluster", config.cluster));
     config.advertise = TRY(map->string_or("advertise", ""));

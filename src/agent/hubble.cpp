@@ -44,8 +44,7 @@ Result<std::unique_ptr<HubbleApi>> HubbleApi::start(Environment environment) {
     std::unique_ptr<HubbleApi> out(new HubbleApi());
     hubble::LocalOptions options;
     const bool plain_name = config.cluster.empty() || config.cluster == "default";
-    options.origin.node =
-        plain_name ? environment.node : config.cluster + "/" + environment.node;
+    options.origin.node = plain_name ? environment.node : config.cluster + "/" + environment.node;
     options.origin.cluster = config.cluster;
     options.origin.version = BEELINE_VERSION;
     options.origin.labels = config.node_labels;
@@ -56,8 +55,8 @@ Result<std::unique_ptr<HubbleApi>> HubbleApi::start(Environment environment) {
         self.server_name = hubble::server_name(environment.node, config.cluster);
     options.peers.push_back(std::move(self));
     options.peers.insert(options.peers.end(), config.peers.begin(), config.peers.end());
-    out->backend_ = std::make_unique<hubble::LocalBackend>(std::move(environment.flows),
-                                                           std::move(options));
+    out->backend_ =
+        std::make_unique<hubble::LocalBackend>(std::move(environment.flows), std::move(options));
 
     hubble::ServerOptions server;
     server.socket = config.socket.value_or(environment.socket);

@@ -21,7 +21,7 @@ public:
     struct Environment {
         hubble::Section config;
         std::string node;
-        std::string socket; // of the instance
+        std::string socket;             // of the instance
         std::vector<net::Ip> addresses; // of the node
         std::shared_ptr<const hubble::FlowSource> flows;
     };
