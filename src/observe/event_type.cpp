@@ -87,7 +87,7 @@ EventFacts facts(const model::Flow& flow) {
     return out;
 }
 
-EventFacts facts(const Record& record) {
+EventFacts facts(const RecordView& record) {
     EventFacts out;
     out.kind = record.kind;
     if (!record.context) return out;
@@ -106,7 +106,7 @@ EventFacts facts(const Record& record) {
     out.tcp_flags[0] = record.tcp_flags[0];
     out.tcp_flags[1] = record.tcp_flags[1];
     out.icmp_type = record.icmp_type;
-    out.l7 = record.l7.get();
+    out.l7 = record.l7 != nullptr ? record.l7->get() : nullptr;
     return out;
 }
 

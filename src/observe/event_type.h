@@ -41,7 +41,7 @@ struct EventFacts {
     const model::L7* l7 = nullptr; // of kind l7
 };
 EventFacts facts(const model::Flow& flow);
-EventFacts facts(const Record& record);
+EventFacts facts(const RecordView& record);
 
 struct Event {
     EventType type = EventType::trace;
@@ -57,7 +57,7 @@ struct Event {
 Event event_of(const EventFacts& facts);
 
 inline Event event_of(const model::Flow& flow) { return event_of(facts(flow)); }
-inline Event event_of(const Record& record) { return event_of(facts(record)); }
+inline Event event_of(const RecordView& record) { return event_of(facts(record)); }
 
 std::string_view to_string(TracePoint point);           // "to-endpoint"
 std::string_view to_string(TrafficDirection direction); // "ingress", "egress", "unknown"

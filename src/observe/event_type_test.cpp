@@ -109,7 +109,7 @@ TEST(EventType, RecordsAndFlowsAgree) {
         const auto decoded = decode_flow(testing::bytes(raw));
         ASSERT_TRUE(decoded.has_value());
         const Record record = enricher.enrich(*decoded);
-        const Event a = event_of(record);
+        const Event a = event_of(view(record));
         const Event b = event_of(to_flow(record, 1));
         EXPECT_EQ(a.type, b.type);
         EXPECT_EQ(a.sub_type, b.sub_type);
@@ -117,7 +117,7 @@ TEST(EventType, RecordsAndFlowsAgree) {
         EXPECT_EQ(a.is_reply, b.is_reply);
         EXPECT_EQ(a.tcp_flags, b.tcp_flags);
     }
-    EXPECT_EQ(event_of(lost_record(1, 2)).type, EventType::lost);
+    EXPECT_EQ(event_of(view(lost_record(1, 2))).type, EventType::lost);
 }
 
 } // namespace
