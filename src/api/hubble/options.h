@@ -12,7 +12,7 @@
 namespace beeline::hubble {
 
 struct RelaySection {
-    std::string listen = ":4245";
+    std::string listen = "localhost:4245";
     std::optional<std::string> socket; // none by default
     TlsFiles tls;
     bool allow_plain = false;
