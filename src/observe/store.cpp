@@ -95,7 +95,8 @@ struct Store::State {
     Rate rate;
     std::atomic<std::uint64_t> lost_queue{0};
 
-    // Of the ingest thread.
+    // Of whoever appends.
+    std::mutex producers; // taken before `mutex`
     std::shared_ptr<Chunk> newest;
     std::uint64_t next = 1;
 };
@@ -211,6 +212,7 @@ Store::~Store() = default;
 
 void Store::append(Record record) {
     State& state = *state_;
+    const std::lock_guard producer(state.producers);
     std::size_t index = state.newest ? state.newest->count.load(std::memory_order_relaxed) : kChunk;
     if (index == kChunk) {
         state.newest = std::make_shared<Chunk>(state.next);
@@ -230,6 +232,7 @@ void Store::append(Record record) {
 
 void Store::publish() {
     State& state = *state_;
+    const std::lock_guard producer(state.producers);
     const std::lock_guard lock(state.mutex);
     if (state.end == state.next) return;
     state.rate.add(steady_seconds(), state.next - state.end);

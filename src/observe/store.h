@@ -44,9 +44,9 @@ public:
     Store(const Store&) = delete;
     Store& operator=(const Store&) = delete;
 
-    // Ingest thread only. Numbers begin with 1.
+    // Any thread. Numbers begin with 1.
     void append(Record record);
-    // Wakes the followers that wait. Once per batch.
+    // Wakes the followers that wait. Once per batch of a producer.
     void publish();
 
     // Any thread.
