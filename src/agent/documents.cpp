@@ -196,6 +196,10 @@ json status_document(Node& node) {
         ring_losses += (*metrics)[BL_METRIC_flow_lost];
     }
     out["losses"] = {{"ring", ring_losses}, {"queue", store.lost_queue}};
+    if (const auto* l7 = node.l7()) {
+        out["l7"] = l7->status();
+        out["losses"]["l7"] = out["l7"]["captured"]["lost_in_ring"];
+    }
     if (auto* security = node.security()) {
         out["security"] = security->status();
         out["losses"]["security"] = out["security"]["lost"];

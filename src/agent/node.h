@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "agent/config.h"
+#include "agent/l7.h"
 #include "agent/security.h"
 #include "api/client/paths.h"
 #include "datapath/cni.h"
@@ -63,6 +64,8 @@ public:
     // Null when it is off or could not start: then security_error() says why.
     [[nodiscard]] Security* security() { return security_.get(); }
     [[nodiscard]] const std::string& security_error() const { return security_error_; }
+    // Null when it is off.
+    [[nodiscard]] const L7* l7() const { return l7_.get(); }
     // Any thread.
     [[nodiscard]] const observe::Store& store() const { return store_; }
     [[nodiscard]] const observe::Ingest& ingest() const { return ingest_; }
@@ -74,6 +77,7 @@ private:
     Result<> run();
 
     Result<> reconcile(const std::vector<model::Workload>& workloads);
+    void set_directory(const std::shared_ptr<const model::Directory>& directory);
     Result<> attach(const model::Workload& workload);
     void detach(const model::Workload& workload);
     void publish(std::shared_ptr<const model::Objects> objects);
@@ -114,9 +118,11 @@ private:
     std::uint64_t ct_full_ = 0;
 
     observe::Store store_;
+    std::shared_ptr<observe::DnsNames> names_ = std::make_shared<observe::DnsNames>();
     observe::Ingest ingest_;
     std::unique_ptr<ebpf::Ring> ring_;
     std::unique_ptr<observe::Consumer> consumer_;
+    std::unique_ptr<L7> l7_;
 
     std::optional<Security::Begun> security_begun_; // until start_security()
     std::unique_ptr<Security> security_;

@@ -24,7 +24,7 @@ public:
     static constexpr std::size_t kCapacity = 32 * 1024;
     static constexpr std::size_t kNamesOfOne = 4;
     // Programs keep an address for longer than its time to live when that is short.
-    static constexpr std::uint64_t kShortest_ns = 600'000'000'000;
+    static constexpr std::uint64_t kShortestNs = 600'000'000'000;
 
     explicit DnsNames(std::size_t capacity = kCapacity) : capacity_(capacity) {}
 
