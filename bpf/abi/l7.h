@@ -11,14 +11,16 @@
 #define BL_L7_MOST 4024
 
 enum bl_l7_kind {
-	BL_L7_CONNECTION = 1, /* struct bl_l7_connection: who the ends are; before an end's first payload */
+	BL_L7_CONNECTION =
+		1, /* struct bl_l7_connection: who the ends are; before an end's first payload */
 	BL_L7_PAYLOAD = 2, /* struct bl_l7_chunk: a packet with payload, or with SYN, FIN or RST */
-	BL_L7_TLS = 3, /* struct bl_l7_chunk: plain text that a TLS library was given or gave */
+	BL_L7_TLS = 3,	   /* struct bl_l7_chunk: plain text that a TLS library was given or gave */
 };
 
 /* bl_l7_chunk.flags */
 #define BL_L7_FIRST 0x1 /* the connection was seen from its first packet on */
-#define BL_L7_FROM_REMOTE 0x2 /* of BL_L7_TLS: read by `key`'s source, thus sent by its destination */
+#define BL_L7_FROM_REMOTE \
+	0x2 /* of BL_L7_TLS: read by `key`'s source, thus sent by its destination */
 
 /* Every record begins with the time and the kind. */
 struct bl_l7_chunk {
@@ -28,11 +30,12 @@ struct bl_l7_chunk {
 	__u8 flags;    /* BL_L7_* */
 	__u8 tcp_flags;
 	__u32 seq; /* sequence number of the first payload byte, host order; of BL_L7_TLS: its offset in the stream */
-	__u64 opened_ns;	/* bl_ct.opened_ns; 0 of BL_L7_TLS */
-	struct bl_flow_key key; /* in the direction of the client; of BL_L7_TLS: from the process that called */
-	__u32 length;		/* payload bytes of the packet, or of the call */
-	__u16 captured;		/* the head of them, which follows */
-	__u16 pad;		/* zero */
+	__u64 opened_ns; /* bl_ct.opened_ns; 0 of BL_L7_TLS */
+	struct bl_flow_key
+		key; /* in the direction of the client; of BL_L7_TLS: from the process that called */
+	__u32 length;	/* payload bytes of the packet, or of the call */
+	__u16 captured; /* the head of them, which follows */
+	__u16 pad;	/* zero */
 };
 BL_STATIC_ASSERT(sizeof(struct bl_l7_chunk) == 72, "bl_l7_chunk");
 
@@ -63,7 +66,7 @@ struct bl_l7_account {
 	__u64 filled_ns; /* clock_tick_ns() of the last refill */
 	__u64 chunks;	 /* written to the ring */
 	__u64 bytes;
-	__u64 over;	  /* chunks that the budget did not allow */
+	__u64 over; /* chunks that the budget did not allow */
 	__u64 over_bytes;
 	__u64 lost; /* chunks that found no room in the ring */
 };

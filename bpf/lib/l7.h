@@ -116,7 +116,6 @@ static __always_inline void l7_written(struct bl_l7_account *account, __u32 byte
 BL_STEP int l7_tell(struct __sk_buff *skb, struct bl_ct *ct, const struct bl_packet *p, int dir)
 {
 	struct bl_l7_connection *told;
-	struct bl_flow_key key;
 
 	if (!ct || !p)
 		return 0;
@@ -125,11 +124,11 @@ BL_STEP int l7_tell(struct __sk_buff *skb, struct bl_ct *ct, const struct bl_pac
 		count(BL_METRIC_l7_lost);
 		return 0;
 	}
-	flow_of_client(&p->key, dir, &key);
-	__builtin_memset(told, 0, __builtin_offsetof(struct bl_l7_connection, event));
+	*(__u64 *)&told->kind = 0;
 	told->time_ns = bpf_ktime_get_ns();
 	told->kind = BL_L7_CONNECTION;
-	ct_event(&told->event, ct, &key, BL_FLOW_opened);
+	ct_event(&told->event, ct, &p->key, BL_FLOW_opened);
+	flow_of_client(&p->key, dir, &told->event.key);
 	if (dir == CT_SERVER && !told->event.process[CT_SERVER].pid) {
 		struct bl_sock *record = sock_of(skb);
 
@@ -157,45 +156,48 @@ static __always_inline void l7_head(struct bl_l7_chunk *chunk, const struct bl_c
 }
 
 /* Reserves a record, fills it from `from` on in the packet and submits it; leaves the function when there is no room. */
-#define L7_WRITE(type, room)                                                              \
-	do {                                                                              \
-		struct type *record = bpf_ringbuf_reserve(&bl_l7, sizeof(*record), 0);    \
-		if (!record) {                                                            \
-			l7_lost(account);                                                 \
-			return 0;                                                         \
-		}                                                                         \
-		l7_head(&record->chunk, ct, p, dir);                                      \
-		record->chunk.seq = seq;                                                  \
-		record->chunk.length = length;                                            \
-		if (take > room)                                                          \
-			take = room;                                                      \
-		if (take && bpf_skb_load_bytes(skb, from, record->data, take))            \
-			take = 0;                                                         \
-		record->chunk.captured = take;                                            \
-		l7_submit(record);                                                        \
+#define L7_WRITE(type, room)                                                           \
+	do {                                                                           \
+		struct type *record = bpf_ringbuf_reserve(&bl_l7, sizeof(*record), 0); \
+		if (!record) {                                                         \
+			l7_lost(account);                                              \
+			return 0;                                                      \
+		}                                                                      \
+		l7_head(&record->chunk, ct, p, dir);                                   \
+		record->chunk.seq = seq;                                               \
+		record->chunk.length = length;                                         \
+		if (take > room)                                                       \
+			take = room;                                                   \
+		if (take && bpf_skb_load_bytes(skb, from, record->data, take))         \
+			take = 0;                                                      \
+		record->chunk.captured = take;                                         \
+		l7_submit(record);                                                     \
 	} while (0)
 
 /*
  * The payload of a packet that `dir` sent; called only for connections with BL_CT_L7, before anything of the packet is
- * rewritten. TCP packets that begin or end a connection are told of without payload too.
+ * rewritten. TCP packets that begin or end a connection are told of without payload too, also when it was stopped.
  */
 BL_STEP int l7_capture(struct __sk_buff *skb, struct bl_ct *ct, const struct bl_packet *p, int dir)
 {
 	__u32 from, length, seq = 0, take;
 	struct bl_l7_account *account;
+	bool stopped;
 
 	if (!ct || !p)
 		return 0;
-	if (ct->l7 & BL_CT_L7_STOP || p->flags & PKT_LATER_FRAGMENT)
+	stopped = ct->l7 & BL_CT_L7_STOP;
+	if ((stopped && !(p->tcp_flags & (TCP_FIN | TCP_RST))) || p->flags & PKT_LATER_FRAGMENT)
 		return 0;
 	from = p->l4_off;
 	if (p->key.proto == IPPROTO_TCP) {
-		struct tcphdr tcp;
+		__u8 doff;
 
-		if (bpf_skb_load_bytes(skb, from, &tcp, sizeof(tcp)))
+		if (bpf_skb_load_bytes(skb, from + 4, &seq, sizeof(seq)) ||
+		    bpf_skb_load_bytes(skb, from + 12, &doff, sizeof(doff)))
 			return 0;
-		from += tcp.doff * 4;
-		seq = bpf_ntohl(tcp.seq) + !!(p->tcp_flags & TCP_SYN);
+		from += (doff >> 4) * 4;
+		seq = bpf_ntohl(seq) + !!(p->tcp_flags & TCP_SYN);
 	} else {
 		from += sizeof(struct udphdr);
 	}
@@ -206,12 +208,12 @@ BL_STEP int l7_capture(struct __sk_buff *skb, struct bl_ct *ct, const struct bl_
 	account = l7_account(ct->endpoint[CT_CLIENT], ct->endpoint[CT_SERVER]);
 	if (!account)
 		return 0;
-	take = account->most;
+	take = stopped ? 0 : account->most;
 	if (take > length)
 		take = length;
 	if (!l7_pay(account, take + sizeof(struct bl_l7_chunk)))
 		return 0;
-	if (length && !(ct->l7 & BL_CT_L7_TOLD << (dir & 1)))
+	if (take && !(ct->l7 & BL_CT_L7_TOLD << (dir & 1)))
 		l7_tell(skb, ct, p, dir);
 	if (take <= BL_L7_SMALL)
 		L7_WRITE(l7_small, BL_L7_SMALL);

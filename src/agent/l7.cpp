@@ -21,12 +21,18 @@ json counts_of(const observe::l7::Stats& stats) {
         given_up[std::string(observe::l7::name_of(static_cast<observe::l7::GiveUp>(i)))] =
             stats.given_up[i];
     }
-    return {{"chunks", stats.chunks},     {"bytes", stats.bytes},
-            {"missing", stats.missing},   {"repeated", stats.repeated},
-            {"reordered", stats.reordered}, {"holes", stats.holes},
-            {"resyncs", stats.resyncs},   {"unanswered", stats.unanswered},
-            {"messages", messages},       {"given_up", given_up},
-            {"connections", stats.connections}, {"memory", stats.memory}};
+    return {{"chunks", stats.chunks},
+            {"bytes", stats.bytes},
+            {"missing", stats.missing},
+            {"repeated", stats.repeated},
+            {"reordered", stats.reordered},
+            {"holes", stats.holes},
+            {"resyncs", stats.resyncs},
+            {"unanswered", stats.unanswered},
+            {"messages", messages},
+            {"given_up", given_up},
+            {"connections", stats.connections},
+            {"memory", stats.memory}};
 }
 
 } // namespace

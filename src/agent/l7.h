@@ -25,8 +25,7 @@ namespace beeline::agent {
 class L7 {
 public:
     // `kernel` and `store` must outlive this.
-    static Result<std::unique_ptr<L7>> start(const L7Config& config,
-                                             const datapath::Kernel& kernel,
+    static Result<std::unique_ptr<L7>> start(const L7Config& config, const datapath::Kernel& kernel,
                                              observe::Store& store,
                                              std::shared_ptr<observe::DnsNames> names);
     ~L7();

@@ -32,9 +32,7 @@ Result<> read_l7(const yaml::Map& root, L7Config& config) {
     using Mode = model::L7Choice::Mode;
     const std::string mode =
         TRY(map->choice_or("enabled", {"off", "annotation", "all"}, "annotation"));
-    config.choice.mode = mode == "off"   ? Mode::off
-                         : mode == "all" ? Mode::all
-                                         : Mode::annotation;
+    config.choice.mode = mode == "off" ? Mode::off : mode == "all" ? Mode::all : Mode::annotation;
     if (const auto selector = map->find("selector"))
         config.choice.selector = TRY(source::read_selector(*selector));
     if (const auto protocols = map->find("protocols")) {

@@ -12,9 +12,9 @@ namespace beeline::agent {
 
 struct L7Config {
     model::L7Choice choice;
-    bool tls = true;                               // read plain text from TLS libraries
-    std::uint64_t bytes_per_second = 32UL << 20;   // of one workload
-    std::uint32_t bytes_per_packet = 952;          // BL_L7_MEDIUM: fits most heads of requests
+    bool tls = true;                             // read plain text from TLS libraries
+    std::uint64_t bytes_per_second = 32UL << 20; // of one workload
+    std::uint32_t bytes_per_packet = 952;        // BL_L7_MEDIUM: fits most heads of requests
     std::uint32_t ring_bytes = 4U << 20;
     observe::l7::Options options;
 };

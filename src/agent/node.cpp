@@ -242,7 +242,8 @@ void Node::start_security() {
 Result<> Node::reconcile() { return reconcile(workloads_->all()); }
 
 Result<> Node::reconcile(const std::vector<model::Workload>& workloads) {
-    auto compiled = datapath::compile({*objects_, workloads, host_addresses_, tables_, {}, config_.l7.choice});
+    auto compiled =
+        datapath::compile({*objects_, workloads, host_addresses_, tables_, {}, config_.l7.choice});
     Result<> done;
     if (!compiled) {
         done = Failure(compiled.error());

@@ -37,8 +37,7 @@ struct L7Choice {
     L7Protocols protocols = kAllL7; // of workloads whose annotation names none
 
     // What is read of a workload; 0: nothing. `annotation`: what its pod's says, if it has one.
-    [[nodiscard]] L7Protocols of(const Labels& labels,
-                                 std::optional<L7Protocols> annotation) const;
+    [[nodiscard]] L7Protocols of(const Labels& labels, std::optional<L7Protocols> annotation) const;
 };
 
 } // namespace beeline::model

@@ -54,7 +54,7 @@ struct Pod {
     std::string node;
     bool host_network = false;
     bool ready = true;
-    bool finished = false; // phase Succeeded or Failed: its addresses mean nothing
+    bool finished = false;         // phase Succeeded or Failed: its addresses mean nothing
     std::optional<L7Protocols> l7; // what kL7Annotation says
     bool operator==(const Pod&) const = default;
 };

@@ -83,8 +83,7 @@ std::size_t Consumer::drain() {
     if (count) return *count;
     const std::uint64_t errors = errors_.fetch_add(1, std::memory_order_relaxed) + 1;
     if (std::has_single_bit(errors))
-        log_error("cannot read a ring", kv("error", count.error().message),
-                  kv("count", errors));
+        log_error("cannot read a ring", kv("error", count.error().message), kv("count", errors));
     return 0;
 }
 

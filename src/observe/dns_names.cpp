@@ -8,7 +8,8 @@ void DnsNames::learn(std::uint32_t workload, const net::Ip& address, std::string
                      std::uint32_t ttl_s, std::uint64_t now_ns) {
     if (name.ends_with('.')) name.remove_suffix(1);
     if (name.empty() || address.is_zero()) return;
-    const std::uint64_t until = now_ns + std::max(std::uint64_t{ttl_s} * 1'000'000'000, kShortestNs);
+    const std::uint64_t until =
+        now_ns + std::max(std::uint64_t{ttl_s} * 1'000'000'000, kShortestNs);
     const Key key{address, workload};
     const std::lock_guard lock(mutex_);
     const auto found = index_.find(key);

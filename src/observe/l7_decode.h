@@ -20,7 +20,8 @@ struct L7Record {
     // Of the others.
     std::uint64_t time_ns = 0; // CLOCK_MONOTONIC
     std::uint64_t opened_ns = 0;
-    bl_flow_key key{}; // of payload: in the client's direction; of tls: from the process that called
+    bl_flow_key
+        key{}; // of payload: in the client's direction; of tls: from the process that called
     std::uint32_t seq = 0;
     std::uint32_t length = 0;
     std::uint8_t side = 0; // 0 client, 1 server; of tls 0

@@ -196,7 +196,8 @@ void L7Ingest::payload(const L7Record& record) {
             chunk.transport = connection.base.context->path.protocol;
             chunk.server_port = ntohs(connection.client.dport);
             if (tcp)
-                chunk.offset = connection.unwrap[side].offset(record.seq - connection.base_seq[side]);
+                chunk.offset =
+                    connection.unwrap[side].offset(record.seq - connection.base_seq[side]);
             chunk.length = record.length;
             chunk.data = record.data;
             chunk.time_ns = record.time_ns;
@@ -276,7 +277,12 @@ void L7Ingest::give_up(std::uint64_t id, l7::GiveUp) {
     }
 }
 
-bool L7Ingest::wanted(const Connection& connection, model::L7::Protocol protocol) const {
+bool L7Ingest::wanted(const Connection& connection, model::L7::Protocol protocol) {
+    if (chosen_changed_.load(std::memory_order_acquire)) {
+        const std::lock_guard lock(mutex_);
+        chosen_ = next_chosen_;
+        chosen_changed_.store(false, std::memory_order_relaxed);
+    }
     if (!chosen_) return false;
     const auto& path = connection.base.context->path;
     for (const std::uint32_t endpoint : path.endpoint) {
@@ -288,8 +294,7 @@ bool L7Ingest::wanted(const Connection& connection, model::L7::Protocol protocol
 
 void L7Ingest::learn(const Connection& connection, const model::L7& message,
                      std::uint64_t time_ns) {
-    if (message.protocol != model::L7::Protocol::dns ||
-        message.type != model::L7::Type::response)
+    if (message.protocol != model::L7::Protocol::dns || message.type != model::L7::Type::response)
         return;
     const std::uint32_t workload = connection.base.context->path.endpoint[0];
     if (workload == 0) return;
@@ -331,10 +336,6 @@ void L7Ingest::flush() {
         const std::uint64_t idle = oldest.normal.proto == kTcp ? kIdleTcpNs : kIdleUdpNs;
         if (oldest.used_ns + idle > now_ns) break;
         end(std::prev(order_.end()));
-    }
-    if (chosen_changed_.exchange(false, std::memory_order_acquire)) {
-        const std::lock_guard lock(mutex_);
-        chosen_ = next_chosen_;
     }
     counts_.tracker = tracker_.stats();
     counts_.connections = order_.size();

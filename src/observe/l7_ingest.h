@@ -38,15 +38,15 @@ struct L7Datapath {
 
 struct L7Counts {
     l7::Stats tracker;
-    std::uint64_t messages = 0;    // stored
-    std::uint64_t unwanted = 0;    // of protocols that the workload's choice leaves out
-    std::uint64_t unknown = 0;     // pieces of connections that nobody knows any more
-    std::uint64_t after_stop = 0;  // pieces that came although they were not wanted any more
-    std::uint64_t refused = 0;     // records that were not understood
-    std::uint64_t lost = 0;        // as the kernel counted
-    std::uint64_t forgotten = 0;   // connections that made room for others
-    std::size_t connections = 0;   // now
-    std::size_t dns_names = 0;     // addresses that have one now
+    std::uint64_t messages = 0;   // stored
+    std::uint64_t unwanted = 0;   // of protocols that the workload's choice leaves out
+    std::uint64_t unknown = 0;    // pieces of connections that nobody knows any more
+    std::uint64_t after_stop = 0; // pieces that came although they were not wanted any more
+    std::uint64_t refused = 0;    // records that were not understood
+    std::uint64_t lost = 0;       // as the kernel counted
+    std::uint64_t forgotten = 0;  // connections that made room for others
+    std::size_t connections = 0;  // now
+    std::size_t dns_names = 0;    // addresses that have one now
 };
 
 class L7Ingest final : public RingReader, private l7::Sink {
@@ -93,7 +93,7 @@ private:
     Connection& add(const bl_flow_key& client, std::uint64_t opened_ns);
     bool ask(Connection& connection);
     void stop(Connection& connection);
-    [[nodiscard]] bool wanted(const Connection& connection, model::L7::Protocol protocol) const;
+    [[nodiscard]] bool wanted(const Connection& connection, model::L7::Protocol protocol);
     void learn(const Connection& connection, const model::L7& message, std::uint64_t time_ns);
 
     Store& store_;
