@@ -24,6 +24,7 @@ struct SecurityConfig {
         whole_machine; // false: only the instance's own cgroup; default: of a named instance
     std::vector<std::string> rules;    // default: of the instance
     std::vector<std::string> storages; // of podman and CRI-O, beside the usual ones
+    std::optional<std::vector<std::string>> cri_sockets; // default: the usual places
     std::uint32_t ring_bytes = 8U << 20;
     std::size_t alerts_in_memory = 10'000;
     security::EngineOptions engine;
@@ -53,7 +54,7 @@ struct Config {
     unsigned ct_sweep_s = 2;
     std::map<std::string, std::uint32_t> ct_timeouts_s;
     std::uint32_t ring_bytes = 16 << 20;
-    std::size_t flows_in_memory = 100'000;
+    std::size_t flows_in_memory = 1'000'000;
     SecurityConfig security;
     L7Config l7;
     LogLevel log_level = LogLevel::info;

@@ -50,9 +50,10 @@ Enricher::TitlesHash::operator()(const std::vector<std::string>& titles) const n
     return seed;
 }
 
-Enricher::Enricher(std::string proc, std::shared_ptr<DnsNames> names)
+Enricher::Enricher(std::string proc, std::string passwd, std::shared_ptr<DnsNames> names)
     : directory_(std::make_shared<model::Directory>()), remembered_(kRemembered),
-      contexts_(kContexts), processes_(std::move(proc)), dns_(std::move(names)) {}
+      contexts_(kContexts), processes_(std::move(proc), Processes::kCapacity, std::move(passwd)),
+      dns_(std::move(names)) {}
 
 void Enricher::set_directory(std::shared_ptr<const model::Directory> directory) {
     if (!directory) directory = std::make_shared<model::Directory>();

@@ -76,7 +76,7 @@ L7Ingest::L7Ingest(Store& store, l7::Options options, L7Datapath datapath,
                    std::shared_ptr<DnsNames> names, std::string proc, EventClock clock,
                    std::size_t connections)
     : store_(store), datapath_(std::move(datapath)), names_(names),
-      enricher_(std::move(proc), std::move(names)), clock_(std::move(clock)),
+      enricher_(std::move(proc), "/etc/passwd", std::move(names)), clock_(std::move(clock)),
       tracker_(std::move(options), *this), capacity_(connections) {}
 
 L7Ingest::~L7Ingest() = default;

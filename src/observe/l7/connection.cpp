@@ -350,6 +350,7 @@ void Connection::enter_middle(Side side, const Chunk& chunk) {
     if (entry != nullptr && (entry->middle == ProtocolEntry::Middle::any ||
                              (entry->middle == ProtocolEntry::Middle::quiet && quiet))) {
         become(*entry);
+        parser_->middle();
         of(Side::client).searching = true;
         of(Side::server).searching = true;
         of(Side::client).next = chunk.offset;

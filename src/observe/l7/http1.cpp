@@ -2,6 +2,7 @@
 #include <charconv>
 
 #include "observe/l7/http.h"
+#include "observe/l7/lines.h"
 #include "observe/l7/parser.h"
 
 namespace beeline::observe::l7 {
@@ -53,21 +54,6 @@ std::optional<StatusLine> status_line(std::string_view line) {
         (line.size() > 12 && line[12] != ' '))
         return std::nullopt;
     return result;
-}
-
-// The first line without its end, and its size with it; size 0: not whole.
-struct Line {
-    std::string_view text;
-    std::size_t size = 0;
-};
-
-Line first_line(Bytes data) {
-    const std::string_view all = text_of(data);
-    const std::size_t end = all.find('\n');
-    if (end == std::string_view::npos) return {};
-    std::string_view text = all.substr(0, end);
-    if (text.ends_with('\r')) text.remove_suffix(1);
-    return {text, end + 1};
 }
 
 Match detect(const Start& start) {
@@ -122,7 +108,8 @@ public:
     bool lost(Side side) override {
         Half& half = halves_[static_cast<std::size_t>(side)];
         const std::size_t begun = half.state == State::start ? 0 : 1;
-        if (begun == 0) return false;
+        if (begun == 0 || searching_)
+            return false; // with both sides lost nothing can be told apart
         if (side == Side::client) {
             if (!send_request()) return false;
         } else {
@@ -132,15 +119,21 @@ public:
             send_answer(half);
         }
         half = {};
+        searching_ = side;
         return outstanding_.size() <= 1;
     }
 
     bool enter(const In& in) override {
         const Line line = first_line(in.data);
         if (line.size == 0) return false;
-        if (in.side == Side::server) return outstanding_.size() == 1 && status_line(line.text);
-        return outstanding_.empty() && request_line(line.text);
+        const bool found = in.side == Side::server
+                               ? outstanding_.size() == 1 && status_line(line.text)
+                               : outstanding_.empty() && request_line(line.text);
+        if (found && searching_ == in.side) searching_.reset();
+        return found;
     }
+
+    void middle() override { searching_ = Side::server; }
 
     void end() override {
         Half& half = halves_[1];
@@ -285,7 +278,8 @@ private:
         const bool room = outstanding_.add(half.time_ns, std::move(*half.message));
         half.message.reset();
         if (half.state == State::headers) half = {};
-        return room;
+        // A request before the answer to the last one was found: which answer comes next cannot be known.
+        return room && !(searching_ == Side::server && outstanding_.size() > 1);
     }
 
     void send_answer(Half& half) {
@@ -299,6 +293,7 @@ private:
     Context& context_;
     Outstanding outstanding_;
     std::array<Half, 2> halves_;
+    std::optional<Side> searching_; // lost(), and not found again
 };
 
 } // namespace

@@ -64,6 +64,8 @@ public:
     virtual bool lost(Side) { return false; }
     // Whether in.data, the start of a chunk, is for certain the start of a message that can be read from here.
     virtual bool enter(const In&) { return false; }
+    // The connection is seen from its middle: enter() is asked first, for both directions.
+    virtual void middle() {}
     // The connection is over.
     virtual void end() {}
 };
@@ -134,6 +136,6 @@ std::span<const ProtocolEntry> protocols();
 
 // Of each protocol's source.
 extern const ProtocolEntry kHttp1, kHttp2, kDns, kKafka, kRedis, kPostgresql, kMysql, kMongodb,
-    kAmqp, kNats, kMemcached, kCassandra;
+    kAmqp, kNats, kMemcached, kMemcachedBinary, kCassandra;
 
 } // namespace beeline::observe::l7

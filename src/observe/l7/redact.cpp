@@ -103,4 +103,50 @@ std::string redact_url(std::string_view url, const Options& options) {
     return out;
 }
 
+std::string redact_text(std::string_view text, const Options& options) {
+    if (!options.redact) return std::string(text);
+    std::string out;
+    std::string_view word; // the last one
+    const auto is_word = [](char c) {
+        return lower(c) != c || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' ||
+               c == '-';
+    };
+    for (std::size_t i = 0; i < text.size();) {
+        const char c = text[i];
+        if (is_word(c)) {
+            std::size_t end = i;
+            while (end < text.size() && is_word(text[end]))
+                ++end;
+            word = text.substr(i, end - i);
+            out += word;
+            i = end;
+        } else if (c == '"' || c == '\'' || c == '`') {
+            // An apostrophe within a word is not a quote.
+            const bool apostrophe = c == '\'' && i > 0 && is_word(text[i - 1]);
+            const std::size_t end = text.find(c, i + 1);
+            out += c;
+            if (apostrophe) {
+                ++i;
+                continue;
+            }
+            out += '?';
+            if (end != std::string_view::npos) out += c;
+            i = std::min(end, text.size() - 1) + 1;
+        } else if ((c == '=' || c == ':') && !word.empty() && is_secret_name(word, options)) {
+            out += c;
+            ++i;
+            while (i < text.size() && text[i] == ' ')
+                out += text[i++];
+            const std::size_t end = std::min(text.find_first_of(" ,;&){[", i), text.size());
+            if (end > i) out += kRedacted;
+            i = end;
+        } else {
+            out += c;
+            if (c != ' ') word = {};
+            ++i;
+        }
+    }
+    return out;
+}
+
 } // namespace beeline::observe::l7

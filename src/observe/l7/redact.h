@@ -20,4 +20,7 @@ bool is_kept_header(std::string_view lower_name, const Options& options);
 // options.redact.
 std::string redact_url(std::string_view url, const Options& options);
 
+// An error's text, when options.redact: what stands in quotes, and what follows a secret's name ("password=hush").
+std::string redact_text(std::string_view text, const Options& options);
+
 } // namespace beeline::observe::l7

@@ -29,7 +29,9 @@ struct Conversation {
 Conversation read_conversation(const std::string& path);
 std::vector<Conversation> conversations(); // all of them
 
-inline void PrintTo(const Conversation& conversation, std::ostream* out) { *out << conversation.name; }
+inline void PrintTo(const Conversation& conversation, std::ostream* out) {
+    *out << conversation.name;
+}
 
 std::string describe(const model::L7& message);
 
