@@ -138,17 +138,18 @@ Result<Config> parse_config(std::string_view text, std::string_view file) {
     const auto documents = TRY(yaml::read(text, file));
     if (documents.empty()) return config;
     if (documents.size() > 1) return fail(Code::invalid, "{}: expected one YAML document", file);
-    const auto root = TRY(
-        documents[0].root().map({"node", "source", "network", "services", "datapath", "conntrack",
-                                 "flows", "history", "security", "hubble", "log"}));
-    TRY(read_rest(root, config));
-    TRY(read_network(root, config));
-    TRY(read_conntrack(root, config));
-    TRY(read_flows(root, config));
-    TRY(read_history(root, config.history));
-    TRY(read_security(root, config.security));
-    TRY(read_hubble(root, config.hubble));
-    return config;
+    "node", "source", "network", "services", "datapath", "conntrack", "flows", "history",
+        "security", "hubble", "l7", "log"
+}));
+TRY(read_rest(root, config));
+TRY(read_network(root, config));
+TRY(read_conntrack(root, config));
+TRY(read_flows(root, config));
+TRY(read_history(root, config.history));
+TRY(read_security(root, config.security));
+TRY(read_hubble(root, config.hubble));
+TRY(read_l7(root, config.l7));
+return config;
 }
 
 Result<Config> read_config(const std::string& path) {

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/l7_config.h"
 #include "api/hubble/options.h"
 #include "base/log.h"
 #include "base/result.h"
@@ -59,6 +60,7 @@ struct Config {
     observe::history::Options history; // an empty path: of the instance
     SecurityConfig security;
     hubble::Section hubble;
+    L7Config l7;
     LogLevel log_level = LogLevel::info;
 };
 

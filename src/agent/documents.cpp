@@ -199,6 +199,10 @@ json status_document(Node& node) {
     out["losses"] = {{"ring", ring_losses}, {"queue", store.lost_queue}};
     out["history"] = history_document(node.history());
     if (node.config().history.enabled) out["losses"]["history"] = out["history"]["lost"];
+    if (const auto* l7 = node.l7()) {
+        out["l7"] = l7->status();
+        out["losses"]["l7"] = out["l7"]["captured"]["lost_in_ring"];
+    }
     if (auto* security = node.security()) {
         out["security"] = security->status();
         out["losses"]["security"] = out["security"]["lost"];

@@ -75,13 +75,14 @@ bool is_listed(const model::Objects& objects, const net::Ip& ip) {
 
 Node::Node(Config config, api::Paths paths, loop::Loop& loop)
     : config_(std::move(config)), paths_(std::move(paths)), loop_(loop),
-      store_(config_.flows_in_memory), ingest_(store_) {}
+      store_(config_.flows_in_memory), ingest_(store_, "/proc", observe::EventClock(), names_) {}
 
 Node::~Node() {
     // The datapath stays; only the reading of its events ends.
     hubble_.reset();
     ingest_.set_process_source({});
     security_.reset();
+    l7_.reset();
     consumer_.reset();
     if (history_) history_->stop(); // with what the ring gave last
     if (monitor_) loop_.unwatch(monitor_->fd());
@@ -155,6 +156,8 @@ Result<> Node::take_over() {
     options.gateway6 = ipam_->gateway(false).value_or(net::Ip{});
     options.ct_entries = config_.ct_entries;
     options.ring_bytes = config_.ring_bytes;
+    if (config_.l7.choice.mode != model::L7Choice::Mode::off)
+        options.l7_ring_bytes = config_.l7.ring_bytes;
     options.attachment = config_.attachment;
     options.ct_timeouts_s = config_.ct_timeouts_s;
     kernel_ = TRY(datapath::Kernel::load(options));
@@ -181,6 +184,8 @@ Result<> Node::run() {
         {config_.manifests, paths_.state, 20},
         [this](std::shared_ptr<const model::Objects> objects) { publish(std::move(objects)); }));
     TRY(source_->start(loop_));
+    if (config_.l7.choice.mode != model::L7Choice::Mode::off)
+        l7_ = TRY(L7::start(config_.l7, *kernel_, store_, names_));
     ready_ = true;
     TRY(reconcile());
     // Programs are replaced in place by this run's.
@@ -256,15 +261,17 @@ void Node::start_hubble() {
 Result<> Node::reconcile() { return reconcile(workloads_->all()); }
 
 Result<> Node::reconcile(const std::vector<model::Workload>& workloads) {
-    auto compiled = datapath::compile({*objects_, workloads, host_addresses_, tables_, {}});
+    auto compiled =
+        datapath::compile({*objects_, workloads, host_addresses_, tables_, {}, config_.l7.choice});
     Result<> done;
     if (!compiled) {
         done = Failure(compiled.error());
     } else {
         // Names first: then the first flow of a new workload has one.
-        ingest_.set_directory(compiled->directory);
+        set_directory(compiled->directory);
+        if (l7_) l7_->set_workloads(workloads, *objects_);
         done = kernel_->write(tables_, compiled->tables);
-        if (!done) ingest_.set_directory(directory_);
+        if (!done) set_directory(directory_);
     }
     if (!done) {
         if (unenforced_ != done.error().message) {
@@ -284,6 +291,11 @@ Result<> Node::reconcile(const std::vector<model::Workload>& workloads) {
     }
     if (!compiled->gone.empty()) end_connections(compiled->gone, workloads);
     return {};
+}
+
+void Node::set_directory(const std::shared_ptr<const model::Directory>& directory) {
+    ingest_.set_directory(directory);
+    if (l7_) l7_->set_directory(directory);
 }
 
 Result<> Node::attach(const model::Workload& workload) {

@@ -10,6 +10,7 @@
 
 #include "agent/config.h"
 #include "agent/hubble.h"
+#include "agent/l7.h"
 #include "agent/security.h"
 #include "api/client/paths.h"
 #include "datapath/cni.h"
@@ -68,6 +69,8 @@ public:
     // Null when it is off or could not start: then hubble_error() says why.
     [[nodiscard]] const HubbleApi* hubble() const { return hubble_.get(); }
     [[nodiscard]] const std::string& hubble_error() const { return hubble_error_; }
+    // Null when it is off.
+    [[nodiscard]] const L7* l7() const { return l7_.get(); }
     // Any thread.
     [[nodiscard]] const observe::Store& store() const { return store_; }
     [[nodiscard]] const observe::Ingest& ingest() const { return ingest_; }
@@ -82,6 +85,7 @@ private:
     Result<> run();
 
     Result<> reconcile(const std::vector<model::Workload>& workloads);
+    void set_directory(const std::shared_ptr<const model::Directory>& directory);
     Result<> attach(const model::Workload& workload);
     void detach(const model::Workload& workload);
     void publish(std::shared_ptr<const model::Objects> objects);
@@ -124,9 +128,11 @@ private:
 
     observe::Store store_;
     std::optional<observe::history::History> history_;
+    std::shared_ptr<observe::DnsNames> names_ = std::make_shared<observe::DnsNames>();
     observe::Ingest ingest_;
     std::unique_ptr<ebpf::Ring> ring_;
     std::unique_ptr<observe::Consumer> consumer_;
+    std::unique_ptr<L7> l7_;
 
     std::optional<Security::Begun> security_begun_; // until start_security()
     std::unique_ptr<Security> security_;
