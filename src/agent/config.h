@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "datapath/kernel.h"
 #include "net/address.h"
+#include "observe/metrics/options.h"
 #include "security/engine/engine.h"
 #include "security/outputs/channel.h"
 
@@ -54,6 +55,7 @@ struct Config {
     std::uint32_t ring_bytes = 16 << 20;
     std::size_t flows_in_memory = 1'000'000;
     SecurityConfig security;
+    observe::metrics::Options metrics;
     LogLevel log_level = LogLevel::info;
 };
 

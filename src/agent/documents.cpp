@@ -202,6 +202,8 @@ json status_document(Node& node) {
     } else if (!node.security_error().empty()) {
         out["security"] = {{"error", node.security_error()}};
     }
+    for (const auto& [name, part] : node.status_parts())
+        out[name] = part();
     out["drops"] = json::array();
     if (const auto drops = node.kernel().drops()) {
         for (unsigned reason = 0; reason < drops->size(); ++reason) {
