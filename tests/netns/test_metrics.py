@@ -80,7 +80,7 @@ class Metrics(scene.SharedNode):
         pods = {"source": "shop/client", "destination": "shop/web", "source_namespace": "shop"}
         back = {"source": "shop/web", "destination": "shop/client"}
         self.wait_total(3, "hubble_flows_processed_total", type="PolicyVerdict", protocol="TCP", verdict="FORWARDED", **pods)
-        self.wait_total(3, "hubble_flows_processed_total", type="Trace", subtype="to-endpoint", **back)
+        self.wait_total(3, "hubble_flows_processed_total", type="Trace", subtype="to-endpoint", **pods)
         self.wait_total(3, "hubble_tcp_flags_total", flag="SYN", family="IPv4", **pods)
         self.wait_total(3, "hubble_tcp_flags_total", flag="SYN-ACK", **back)
         self.wait_total(1, "hubble_tcp_flags_total", flag="FIN")
