@@ -84,6 +84,7 @@ Node::Node(Config config, api::Paths paths, loop::Loop& loop)
 
 Node::~Node() {
     // The datapath stays; only the reading of its events ends.
+    ingest_.set_process_source({});
     security_.reset();
     consumer_.reset();
     if (monitor_) loop_.unwatch(monitor_->fd());
@@ -237,6 +238,7 @@ void Node::start_security() {
     }
     security_ = std::move(*started);
     security_->set_workloads(workloads_->all());
+    ingest_.set_process_source([this](const auto& info) { security_->identify(info); });
 }
 
 Result<> Node::reconcile() { return reconcile(workloads_->all()); }

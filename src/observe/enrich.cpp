@@ -50,9 +50,9 @@ Enricher::TitlesHash::operator()(const std::vector<std::string>& titles) const n
     return seed;
 }
 
-Enricher::Enricher(std::string proc)
+Enricher::Enricher(std::string proc, std::string passwd)
     : directory_(std::make_shared<model::Directory>()), remembered_(kRemembered),
-      contexts_(kContexts), processes_(std::move(proc)) {}
+      contexts_(kContexts), processes_(std::move(proc), Processes::kCapacity, std::move(passwd)) {}
 
 void Enricher::set_directory(std::shared_ptr<const model::Directory> directory) {
     if (!directory) directory = std::make_shared<model::Directory>();

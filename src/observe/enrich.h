@@ -19,14 +19,17 @@
 
 namespace beeline::observe {
 
-// Used by the ingest thread; only set_directory() may be called from any.
+// Used by the ingest thread; only the setters may be called from any.
 class Enricher {
 public:
-    explicit Enricher(std::string proc = "/proc");
+    explicit Enricher(std::string proc = "/proc", std::string passwd = "/etc/passwd");
 
     // Names for the events that are read from now on. Set it before the datapath learns of a new workload, and its
     // first flow has a name too. Null counts as empty.
     void set_directory(std::shared_ptr<const model::Directory> directory);
+
+    // Any thread; see Processes.
+    void set_process_source(ProcessSource source) { processes_.set_source(std::move(source)); }
 
     // Everything but the times, which the caller converts.
     Record enrich(const FlowEvent& event);

@@ -37,6 +37,9 @@ public:
 
     // Any thread.
     void set_directory(std::shared_ptr<const model::Directory> directory);
+    void set_process_source(ProcessSource source) {
+        enricher_.set_process_source(std::move(source));
+    }
     [[nodiscard]] IngestCounts counts() const;
 
 private:

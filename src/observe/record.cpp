@@ -28,7 +28,11 @@ model::FlowEnd flow_end(const RecordView& record, std::size_t side) {
         end.process.uid = info->key.uid;
         end.process.start_ns = info->key.start_ns;
         end.process.comm.assign(info->key.comm, ::strnlen(info->key.comm, sizeof info->key.comm));
-        end.process.binary = value_or_empty(info->binary);
+        const auto facts = info->facts();
+        end.process.binary = facts->binary;
+        end.process.user = facts->user;
+        end.process.container = facts->container;
+        end.process.ancestry = facts->ancestry;
     }
     return end;
 }
