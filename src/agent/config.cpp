@@ -7,6 +7,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "agent/config_hubble.h"
 #include "agent/config_metrics.h"
 #include "agent/config_security.h"
 #include "source/yaml.h"
@@ -139,12 +140,13 @@ Result<Config> parse_config(std::string_view text, std::string_view file) {
     if (documents.size() > 1) return fail(Code::invalid, "{}: expected one YAML document", file);
     const auto root =
         TRY(documents[0].root().map({"node", "source", "network", "services", "datapath",
-                                     "conntrack", "flows", "security", "metrics", "log"}));
+                                     "conntrack", "flows", "security", "hubble", "metrics", "log"}));
     TRY(read_rest(root, config));
     TRY(read_network(root, config));
     TRY(read_conntrack(root, config));
     TRY(read_flows(root, config));
     TRY(read_security(root, config.security));
+    TRY(read_hubble(root, config.hubble));
     TRY(read_metrics(root, config.metrics));
     return config;
 }

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "api/hubble/options.h"
 #include "base/log.h"
 #include "base/result.h"
 #include "datapath/kernel.h"
@@ -57,6 +58,7 @@ struct Config {
     std::size_t flows_in_memory = 1'000'000;
     SecurityConfig security;
     observe::metrics::Options metrics;
+    hubble::Section hubble;
     LogLevel log_level = LogLevel::info;
 };
 

@@ -204,6 +204,11 @@ json status_document(Node& node) {
     }
     for (const auto& [name, part] : node.status_parts())
         out[name] = part();
+    if (const auto* hubble = node.hubble()) {
+        out["hubble"] = hubble->status();
+    } else if (!node.hubble_error().empty()) {
+        out["hubble"] = {{"error", node.hubble_error()}};
+    }
     out["drops"] = json::array();
     if (const auto drops = node.kernel().drops()) {
         for (unsigned reason = 0; reason < drops->size(); ++reason) {

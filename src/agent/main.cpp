@@ -7,6 +7,7 @@
 #include "agent/backend.h"
 #include "agent/cleanup.h"
 #include "agent/config.h"
+#include "agent/hubble.h"
 #include "agent/node.h"
 #include "agent/telemetry.h"
 #include "api/client/paths.h"
@@ -25,6 +26,11 @@ struct Options {
     std::string instance;
     bool cleanup = false;
     bool check = false;
+    bool relay = false;
+    std::vector<std::string> peers; // of the relay
+    std::string notifier;
+    std::string relay_listen;
+    std::string relay_socket;
 };
 
 Result<> serve(agent::Config config, const api::Paths& paths) {
@@ -60,6 +66,18 @@ Result<> serve(agent::Config config, const api::Paths& paths) {
     return {};
 }
 
+Result<> relay(const Options& options, hubble::RelaySection config) {
+    if (!options.peers.empty()) config.peers.targets = options.peers;
+    if (!options.notifier.empty()) config.peers.notifier = options.notifier;
+    if (!options.relay_socket.empty()) config.socket = options.relay_socket;
+    if (options.relay_listen == "none") {
+        config.listen.clear();
+    } else if (!options.relay_listen.empty()) {
+        config.listen = TRY(hubble::listen_address(options.relay_listen, hubble::kRelayPort));
+    }
+    return agent::run_relay(std::move(config));
+}
+
 Result<> run(const Options& options) {
     const auto paths = TRY(api::paths_from_environment(options.instance));
     if (options.cleanup) return agent::cleanup(paths);
@@ -68,6 +86,7 @@ Result<> run(const Options& options) {
                                              : agent::read_config(options.config));
     if (options.check) return {};
     set_log_level(config.log_level);
+    if (options.relay) return relay(options, std::move(config.hubble.relay));
     return serve(std::move(config), paths);
 }
 
@@ -83,6 +102,21 @@ int main(int argc, char** argv) {
     auto* cleanup = app.add_flag("--cleanup", options.cleanup,
                                  "Remove everything this instance ever made, and exit");
     app.add_flag("--check", options.check, "Check the configuration and exit")->excludes(cleanup);
+    auto* relay =
+        app.add_flag("--relay", options.relay, "Serve the flows of several agents as one stream");
+    relay->excludes(cleanup);
+    app.add_option("--peers", options.peers,
+                   "Agents that the relay follows: unix:///PATH or HOST:PORT, by commas")
+        ->delimiter(',')
+        ->needs(relay);
+    app.add_option("--notifier", options.notifier,
+                   "An agent that tells the relay of all others (Peer.Notify)")
+        ->needs(relay);
+    app.add_option("--relay-listen", options.relay_listen,
+                   "Where the relay listens: HOST:PORT, :PORT or none (default: the configuration)")
+        ->needs(relay);
+    app.add_option("--relay-socket", options.relay_socket, "Unix socket of the relay")
+        ->needs(relay);
     app.set_version_flag("--version", BEELINE_VERSION);
     try {
         app.parse(argc, argv);

@@ -85,6 +85,7 @@ Node::Node(Config config, api::Paths paths, loop::Loop& loop)
 Node::~Node() {
     // The datapath stays; only the reading of its events ends.
     ingest_.set_process_source({});
+    hubble_.reset();
     security_.reset();
     consumer_.reset();
     if (monitor_) loop_.unwatch(monitor_->fd());
@@ -203,6 +204,7 @@ Result<> Node::run() {
     consumer_ = TRY(observe::Consumer::start(ingest_, std::move(ring)));
 
     if (security_begun_) start_security();
+    if (config_.hubble.enabled) start_hubble();
     features_ = probing_.get();
     for (const auto& feature : features_) {
         if (!feature.available) log_info("kernel lacks " + feature.name, kv("lost", feature.lost));
@@ -239,6 +241,18 @@ void Node::start_security() {
     security_ = std::move(*started);
     security_->set_workloads(workloads_->all());
     ingest_.set_process_source([this](const auto& info) { security_->identify(info); });
+}
+
+// Nor does a port that is taken.
+void Node::start_hubble() {
+    auto started = HubbleApi::start({config_.hubble, config_.node, paths_.run + "/hubble.sock",
+                                     host_addresses_, hubble::memory_source(store_)});
+    if (started) {
+        hubble_ = std::move(*started);
+        return;
+    }
+    hubble_error_ = started.error().message;
+    log_error("Hubble's API could not start", kv("error", hubble_error_));
 }
 
 Result<> Node::reconcile() { return reconcile(workloads_->all()); }
@@ -302,6 +316,7 @@ Result<> Node::attach(const model::Workload& workload) {
         return done;
     }
     if (security_) security_->set_workloads(workloads);
+    if (hubble_) hubble_->workload_attached(workload);
     log_info("workload attached", kv("workload", workload.name.to_string()), kv("id", workload.id),
              kv("interface", workload.host_interface));
     return {};
@@ -313,11 +328,14 @@ void Node::detach(const model::Workload& workload) {
     std::erase_if(workloads, [&](const auto& w) { return w.id == workload.id; });
     (void)reconcile(workloads);
     if (security_) security_->set_workloads(workloads);
+    if (hubble_) hubble_->workload_detached(workload);
     log_info("workload detached", kv("workload", workload.name.to_string()), kv("id", workload.id));
 }
 
 void Node::publish(std::shared_ptr<const model::Objects> objects) {
+    const bool policies = objects_->policies != objects->policies;
     objects_ = std::move(objects);
+    if (policies && hubble_) hubble_->policy_updated(objects_->policies.size());
     if (ready_) (void)reconcile(); // a failure is kept for status() and told to whoever applied
 }
 

@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/config.h"
+#include "agent/hubble.h"
 #include "agent/security.h"
 #include "api/client/paths.h"
 #include "datapath/cni.h"
@@ -76,6 +77,9 @@ public:
     using StatusPart = std::function<nlohmann::json()>;
     void add_status(const std::string& name, StatusPart part);
     [[nodiscard]] const std::map<std::string, StatusPart>& status_parts() const { return parts_; }
+    // Null when it is off or could not start: then hubble_error() says why.
+    [[nodiscard]] const HubbleApi* hubble() const { return hubble_.get(); }
+    [[nodiscard]] const std::string& hubble_error() const { return hubble_error_; }
     // Any thread.
     [[nodiscard]] const observe::Store& store() const { return store_; }
     [[nodiscard]] const observe::Ingest& ingest() const { return ingest_; }
@@ -93,6 +97,7 @@ private:
     void publish(std::shared_ptr<const model::Objects> objects);
     [[nodiscard]] Security::Environment security_environment() const;
     void start_security();
+    void start_hubble();
     void end_connections(const std::vector<datapath::GoneBackend>& gone,
                          const std::vector<model::Workload>& workloads);
     Result<> watch_addresses();
@@ -139,6 +144,8 @@ private:
     std::optional<Security::Begun> security_begun_; // until start_security()
     std::unique_ptr<Security> security_;
     std::string security_error_;
+    std::unique_ptr<HubbleApi> hubble_;
+    std::string hubble_error_;
 };
 
 } // namespace beeline::agent

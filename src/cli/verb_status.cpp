@@ -104,6 +104,23 @@ void print_security(Page& page, const json& status) {
     }
 }
 
+void print_hubble(Page& page, const json& status) {
+    const json& hubble = member(status, "hubble");
+    if (!hubble.is_object()) return;
+    if (const auto error = text(hubble, "error"); !error.empty()) {
+        page.line("hubble", "could not start: " + error, kRed);
+        return;
+    }
+    std::vector<std::string> where;
+    for (const char* key : {"socket", "listen"})
+        if (const auto place = text(hubble, key); !place.empty()) where.push_back(place);
+    std::string line =
+        fmt::format("{}, {} streams", joined(where, ", "), number(hubble, "streams"));
+    if (const auto cut = number(hubble, "streams_cut"); cut != 0)
+        line += fmt::format(", {} cut off", cut);
+    page.line("hubble", line);
+}
+
 void print_features(Context& context, Page& page, const json& status) {
     const json& features = list(member(status, "kernel"), "features");
     std::vector<const json*> missing;
@@ -163,6 +180,7 @@ void print_status(Context& context, const json& status) {
     Page page(context);
     print_head(context, page, status);
     print_security(page, status);
+    print_hubble(page, status);
     print_losses(page, status);
     print_features(context, page, status);
     print_errors(context, page, status);
