@@ -15,6 +15,7 @@
 #include "datapath/kernel.h"
 #include "net/address.h"
 #include "observe/history/options.h"
+#include "observe/metrics/options.h"
 #include "security/engine/engine.h"
 #include "security/outputs/channel.h"
 
@@ -59,6 +60,7 @@ struct Config {
     std::size_t flows_in_memory = 1'000'000;
     observe::history::Options history; // an empty path: of the instance
     SecurityConfig security;
+    observe::metrics::Options metrics;
     hubble::Section hubble;
     L7Config l7;
     LogLevel log_level = LogLevel::info;

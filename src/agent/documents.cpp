@@ -209,6 +209,8 @@ json status_document(Node& node) {
     } else if (!node.security_error().empty()) {
         out["security"] = {{"error", node.security_error()}};
     }
+    for (const auto& [name, part] : node.status_parts())
+        out[name] = part();
     if (const auto* hubble = node.hubble()) {
         out["hubble"] = hubble->status();
     } else if (!node.hubble_error().empty()) {

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <chrono>
 #include <ctime>
 #include <filesystem>
 
@@ -41,6 +42,10 @@ Result<Fd> lock_instance(const std::string& path) {
                     path);
     }
     return fd;
+}
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 bool is_node_address(const net::Ip& ip) {
@@ -260,9 +265,23 @@ void Node::start_hubble() {
 
 Result<> Node::reconcile() { return reconcile(workloads_->all()); }
 
+void Node::add_status(const std::string& name, StatusPart part) {
+    if (part) {
+        parts_[name] = std::move(part);
+    } else {
+        parts_.erase(name);
+    }
+}
+
 Result<> Node::reconcile(const std::vector<model::Workload>& workloads) {
-    auto compiled =
-        datapath::compile({*objects_, workloads, host_addresses_, tables_, {}, config_.l7.choice});
+    const auto start = std::chrono::steady_clock::now();
+    auto done = apply(workloads);
+    applies_.add(seconds_since(start), done.has_value());
+    return done;
+}
+
+Result<> Node::apply(const std::vector<model::Workload>& workloads) {
+    auto compiled = datapath::compile({*objects_, workloads, host_addresses_, tables_, {}});
     Result<> done;
     if (!compiled) {
         done = Failure(compiled.error());
@@ -417,12 +436,15 @@ void Node::sweep() {
                  kv("refused", full - ct_full_), kv("entries", config_.ct_entries));
         ct_full_ = full;
     }
+    const auto start = std::chrono::steady_clock::now();
     const auto swept = kernel_->sweep(pressure);
+    sweeps_.add(seconds_since(start), swept.has_value());
     if (!swept) {
         log_error("idle connections cannot be removed", kv("error", swept.error().message));
         return;
     }
     connections_ = swept->seen - swept->removed;
+    swept_ += swept->removed;
 }
 
 } // namespace beeline::agent

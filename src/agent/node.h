@@ -2,11 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <future>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include <nlohmann/json.hpp>
 
 #include "agent/config.h"
 #include "agent/hubble.h"
@@ -26,6 +30,7 @@
 #include "observe/consumer.h"
 #include "observe/history/history.h"
 #include "observe/ingest.h"
+#include "observe/metrics/timing.h"
 #include "observe/store.h"
 #include "source/files.h"
 
@@ -66,6 +71,14 @@ public:
     // Null when it is off or could not start: then security_error() says why.
     [[nodiscard]] Security* security() { return security_.get(); }
     [[nodiscard]] const std::string& security_error() const { return security_error_; }
+    // How long it took to bring a desired state into the kernel, and to sweep the connection table.
+    [[nodiscard]] const observe::metrics::Timing& applies() const { return applies_; }
+    [[nodiscard]] const observe::metrics::Timing& sweeps() const { return sweeps_; }
+    [[nodiscard]] std::uint64_t swept() const { return swept_; }
+    // A part of the status document that others than the node know of; null takes it out.
+    using StatusPart = std::function<nlohmann::json()>;
+    void add_status(const std::string& name, StatusPart part);
+    [[nodiscard]] const std::map<std::string, StatusPart>& status_parts() const { return parts_; }
     // Null when it is off or could not start: then hubble_error() says why.
     [[nodiscard]] const HubbleApi* hubble() const { return hubble_.get(); }
     [[nodiscard]] const std::string& hubble_error() const { return hubble_error_; }
@@ -86,6 +99,7 @@ private:
 
     Result<> reconcile(const std::vector<model::Workload>& workloads);
     void set_directory(const std::shared_ptr<const model::Directory>& directory);
+    Result<> apply(const std::vector<model::Workload>& workloads);
     Result<> attach(const model::Workload& workload);
     void detach(const model::Workload& workload);
     void publish(std::shared_ptr<const model::Objects> objects);
@@ -125,6 +139,10 @@ private:
     bool ready_ = false; // before that, changes wait for the first reconcile
     std::uint32_t connections_ = 0;
     std::uint64_t ct_full_ = 0;
+    observe::metrics::Timing applies_;
+    observe::metrics::Timing sweeps_;
+    std::uint64_t swept_ = 0;
+    std::map<std::string, StatusPart> parts_;
 
     observe::Store store_;
     std::optional<observe::history::History> history_;
