@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "agent/config_security.h"
+#include "agent/config_web.h"
 #include "source/yaml.h"
 
 namespace beeline::agent {
@@ -138,12 +139,13 @@ Result<Config> parse_config(std::string_view text, std::string_view file) {
     if (documents.size() > 1) return fail(Code::invalid, "{}: expected one YAML document", file);
     const auto root =
         TRY(documents[0].root().map({"node", "source", "network", "services", "datapath",
-                                     "conntrack", "flows", "security", "log"}));
+                                     "conntrack", "flows", "security", "web", "log"}));
     TRY(read_rest(root, config));
     TRY(read_network(root, config));
     TRY(read_conntrack(root, config));
     TRY(read_flows(root, config));
     TRY(read_security(root, config.security));
+    TRY(read_web(root, config.web));
     return config;
 }
 

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "api/server/web.h"
 #include "base/log.h"
 #include "base/result.h"
 #include "datapath/kernel.h"
@@ -54,6 +55,7 @@ struct Config {
     std::uint32_t ring_bytes = 16 << 20;
     std::size_t flows_in_memory = 100'000;
     SecurityConfig security;
+    api::WebConfig web;
     LogLevel log_level = LogLevel::info;
 };
 

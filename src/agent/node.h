@@ -8,8 +8,11 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include "agent/config.h"
 #include "agent/security.h"
+#include "agent/service_map.h"
 #include "api/client/paths.h"
 #include "datapath/cni.h"
 #include "datapath/compile.h"
@@ -63,7 +66,11 @@ public:
     // Null when it is off or could not start: then security_error() says why.
     [[nodiscard]] Security* security() { return security_.get(); }
     [[nodiscard]] const std::string& security_error() const { return security_error_; }
+    // What the status says of the web page; set before the loop runs.
+    void set_web_status(nlohmann::json status) { web_status_ = std::move(status); }
+    [[nodiscard]] const nlohmann::json& web_status() const { return web_status_; }
     // Any thread.
+    [[nodiscard]] ServiceMap& service_map() { return service_map_; }
     [[nodiscard]] const observe::Store& store() const { return store_; }
     [[nodiscard]] const observe::Ingest& ingest() const { return ingest_; }
 
@@ -115,6 +122,8 @@ private:
 
     observe::Store store_;
     observe::Ingest ingest_;
+    ServiceMap service_map_;
+    nlohmann::json web_status_;
     std::unique_ptr<ebpf::Ring> ring_;
     std::unique_ptr<observe::Consumer> consumer_;
 

@@ -141,18 +141,27 @@ struct Reader::Position {
         begin = number;
     }
 
-    std::optional<model::Flow> forward() {
+    // The next match; `overtaken` of kind lost when the store has dropped what came next.
+    const Record* forward_record(Record& overtaken) {
         while (filter.follow || begin < end) {
             if (const Record* record = at(begin)) {
-                const std::uint64_t number = begin++;
-                if (filter.matches(*record)) return to_flow(*record, number);
+                ++begin;
+                if (filter.matches(*record)) return record;
             } else if (chunk && begin < chunk->first) {
-                return overtaken();
+                overtaken = lost_record(chunk->records[0].time_ns, skip());
+                return &overtaken;
             } else if (!filter.follow || arm()) {
                 break;
             }
         }
-        return std::nullopt;
+        return nullptr;
+    }
+
+    std::optional<model::Flow> forward() {
+        const Record* record = forward_record(gap);
+        if (!record) return std::nullopt;
+        if (record == &gap) return lost(gap.packets[0], gap.time_ns);
+        return to_flow(*record, begin - 1);
     }
 
     std::optional<model::Flow> backward() {
@@ -170,10 +179,11 @@ struct Reader::Position {
         return std::nullopt;
     }
 
-    model::Flow overtaken() {
+    // To the oldest that is left; how many that leaves out.
+    std::uint64_t skip() {
         const std::uint64_t first = filter.follow ? chunk->first : std::min(chunk->first, end);
         const std::uint64_t count = first - std::exchange(begin, first);
-        return lost(count, chunk->records[0].time_ns);
+        return count;
     }
 
     model::Flow lost(std::uint64_t count, std::int64_t time_ns) {
@@ -204,6 +214,7 @@ struct Reader::Position {
     std::size_t left = static_cast<std::size_t>(-1);
     std::shared_ptr<const Store::Chunk> chunk;
     std::shared_ptr<Waiter> waiter;
+    Record gap; // what the last call gave, when that was a loss
 };
 
 Store::Store(std::size_t capacity) : state_(std::make_shared<State>(capacity)) {}
@@ -273,6 +284,8 @@ Reader::~Reader() = default;
 std::optional<model::Flow> Reader::next() {
     return position_->order == Order::oldest_first ? position_->forward() : position_->backward();
 }
+
+const Record* Reader::next_record() { return position_->forward_record(position_->gap); }
 
 int Reader::fd() const { return position_->waiter ? position_->waiter->event.get() : -1; }
 

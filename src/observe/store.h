@@ -70,6 +70,9 @@ public:
 
     // The next flow that matches; nothing at the end, or, when following, until the next one comes. Never waits.
     std::optional<model::Flow> next();
+    // The same without making a Flow, for whoever reads very many; oldest first only. Good until the next call. Null:
+    // nothing. A loss of this reader is a record of kind lost; it is the caller's to count.
+    const Record* next_record();
 
     // When following: readable once there may be more after next() returned nothing. Level-triggered, for epoll.
     // -1 otherwise, and when the process is out of file descriptors.
