@@ -11,6 +11,7 @@
 #include "agent/config_hubble.h"
 #include "agent/config_metrics.h"
 #include "agent/config_security.h"
+#include "agent/config_web.h"
 #include "source/yaml.h"
 
 namespace beeline::agent {
@@ -151,6 +152,7 @@ Result<Config> parse_config(std::string_view text, std::string_view file) {
     TRY(read_metrics(root, config.metrics));
     TRY(read_hubble(root, config.hubble));
     TRY(read_l7(root, config.l7));
+    TRY(read_web(root, config.web));
     return config;
 }
 

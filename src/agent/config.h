@@ -10,6 +10,7 @@
 
 #include "agent/l7_config.h"
 #include "api/hubble/options.h"
+#include "api/server/web.h"
 #include "base/log.h"
 #include "base/result.h"
 #include "datapath/kernel.h"
@@ -63,6 +64,7 @@ struct Config {
     observe::metrics::Options metrics;
     hubble::Section hubble;
     L7Config l7;
+    api::WebConfig web;
     LogLevel log_level = LogLevel::info;
 };
 

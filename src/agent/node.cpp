@@ -24,6 +24,7 @@ namespace fs = std::filesystem;
 constexpr std::uint8_t kTcp = 6;
 constexpr std::uint8_t kUdp = 17;
 constexpr std::uint64_t kTombstonePeriodMs = 5000;
+constexpr std::uint64_t kIdleMapPeriodMs = 30'000;
 
 Result<> make_directory(const std::string& path, mode_t mode) {
     std::error_code error;
@@ -80,7 +81,8 @@ bool is_listed(const model::Objects& objects, const net::Ip& ip) {
 
 Node::Node(Config config, api::Paths paths, loop::Loop& loop)
     : config_(std::move(config)), paths_(std::move(paths)), loop_(loop),
-      store_(config_.flows_in_memory), ingest_(store_, "/proc", observe::EventClock(), names_) {}
+      store_(config_.flows_in_memory), ingest_(store_, "/proc", observe::EventClock(), names_),
+      service_map_(store_, config_.node) {}
 
 Node::~Node() {
     // The datapath stays; only the reading of its events ends.
@@ -219,6 +221,7 @@ Result<> Node::run() {
     }
     sweep(); // also counts what an earlier run left
     loop_.every(config_.ct_sweep_s * 1000ULL, [this] { sweep(); });
+    loop_.every(kIdleMapPeriodMs, [this] { service_map_.release_idle(); });
     loop_.every(kTombstonePeriodMs,
                 [this] { datapath::replay_tombstones(*cni_, paths_.tombstones()); });
     return {};

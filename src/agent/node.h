@@ -16,6 +16,7 @@
 #include "agent/hubble.h"
 #include "agent/l7.h"
 #include "agent/security.h"
+#include "agent/service_map.h"
 #include "api/client/paths.h"
 #include "datapath/cni.h"
 #include "datapath/compile.h"
@@ -84,7 +85,11 @@ public:
     [[nodiscard]] const std::string& hubble_error() const { return hubble_error_; }
     // Null when it is off.
     [[nodiscard]] const L7* l7() const { return l7_.get(); }
+    // What the status says of the web page; set before the loop runs.
+    void set_web_status(nlohmann::json status) { web_status_ = std::move(status); }
+    [[nodiscard]] const nlohmann::json& web_status() const { return web_status_; }
     // Any thread.
+    [[nodiscard]] ServiceMap& service_map() { return service_map_; }
     [[nodiscard]] const observe::Store& store() const { return store_; }
     [[nodiscard]] const observe::Ingest& ingest() const { return ingest_; }
     [[nodiscard]] const observe::history::History& history() const {
@@ -148,6 +153,8 @@ private:
     std::optional<observe::history::History> history_;
     std::shared_ptr<observe::DnsNames> names_ = std::make_shared<observe::DnsNames>();
     observe::Ingest ingest_;
+    ServiceMap service_map_;
+    nlohmann::json web_status_;
     std::unique_ptr<ebpf::Ring> ring_;
     std::unique_ptr<observe::Consumer> consumer_;
     std::unique_ptr<L7> l7_;

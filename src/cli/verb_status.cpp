@@ -82,6 +82,15 @@ void print_head(Context& context, Page& page, const json& status) {
     page.line("kernel", text(member(status, "kernel"), "release"));
 }
 
+void print_web(Page& page, const json& status) {
+    const json& web = member(status, "web");
+    if (!web.is_object()) return;
+    if (const auto error = text(web, "error"); !error.empty())
+        return page.line("web page", "could not start: " + error, kRed);
+    const auto login = text(web, "login");
+    page.line("web page", login.empty() ? text(web, "url") : login);
+}
+
 void print_losses(Page& page, const json& status) {
     const json& losses = member(status, "losses");
     std::vector<std::string> parts;
@@ -195,6 +204,7 @@ void print_status(Context& context, const json& status) {
     print_head(context, page, status);
     print_security(page, status);
     print_hubble(page, status);
+    print_web(page, status);
     print_losses(page, status);
     print_features(context, page, status);
     print_errors(context, page, status);
