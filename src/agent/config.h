@@ -23,6 +23,7 @@ struct SecurityConfig {
         whole_machine; // false: only the instance's own cgroup; default: of a named instance
     std::vector<std::string> rules;    // default: of the instance
     std::vector<std::string> storages; // of podman and CRI-O, beside the usual ones
+    std::optional<std::vector<std::string>> cri_sockets; // default: the usual places
     std::uint32_t ring_bytes = 8U << 20;
     std::size_t alerts_in_memory = 10'000;
     security::EngineOptions engine;

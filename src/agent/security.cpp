@@ -34,6 +34,8 @@ constexpr std::size_t kNameThreads = 16;
 constexpr std::int64_t kFlowsBackNs = 60'000'000'000;
 constexpr std::uint32_t kMostIdentified = 4096;
 constexpr std::uint64_t kFlowAgeNs = 1'000'000'000; // a flow is read well within this
+constexpr std::chrono::milliseconds kCriWait{500};
+constexpr std::chrono::milliseconds kCriPause{5'000};
 constexpr std::uint32_t kProcessRingBytes = 4U << 20;
 
 std::shared_ptr<HostFacts> facts_of_machine(const std::string& node) {
@@ -253,6 +255,14 @@ Result<> Security::open(Begun begun) {
     containers.cgroup_mount = environment_.cgroup_mount;
     for (const auto& storage : environment_.config.storages)
         containers.sources.storages.push_back(storage);
+    cri_ = std::make_unique<security::CriClient>(security::CriClient::Options{
+        .sockets = environment_.config.cri_sockets.value_or(security::CriClient::usual_sockets()),
+        .most_wait = kCriWait,
+        .pause_after_failure = kCriPause});
+    containers.sources.kubernetes = [this](const security::ContainerId& id,
+                                           security::Container& container) {
+        return cri_->describe(id, container);
+    };
     containers.changed = [this, alive = std::weak_ptr<int>(alive_)](std::uint64_t cgroup) {
         loop_.post([this, alive, cgroup] {
             if (alive.expired()) return;
@@ -461,6 +471,14 @@ nlohmann::json Security::status() {
         if (!channel.last_error.empty()) one["last_error"] = channel.last_error;
         outputs.push_back(std::move(one));
     }
+    json runtimes = json::array();
+    for (const auto& runtime : cri_->stats()) {
+        if (runtime.answers + runtime.failures == 0) continue;
+        json one{
+            {"socket", runtime.path}, {"answers", runtime.answers}, {"failures", runtime.failures}};
+        if (!runtime.last_error.empty()) one["last_error"] = runtime.last_error;
+        runtimes.push_back(std::move(one));
+    }
     json sensors = json::object();
     if (const auto stats = sensor_->stats()) {
         for (const auto& [name, value] : *stats)
@@ -486,6 +504,7 @@ nlohmann::json Security::status() {
               {"stored", store_.stats().stored}}},
             {"sensors", std::move(sensors)},
             {"attached", sensor_->attached()},
+            {"container_runtimes", std::move(runtimes)},
             {"outputs", std::move(outputs)}};
 }
 

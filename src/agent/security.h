@@ -19,6 +19,7 @@
 #include "model/workload.h"
 #include "observe/processes.h"
 #include "observe/store.h"
+#include "security/cri/cri_client.h"
 #include "security/events/containers.h"
 #include "security/guard/guard.h"
 #include "security/outputs/alert_store.h"
@@ -82,7 +83,8 @@ private:
     std::shared_ptr<const security::HostFacts> host_;
     security::AlertStore store_;
     std::unique_ptr<security::Dispatcher> dispatcher_;
-    std::unique_ptr<security::ContainerResolver> containers_;
+    std::unique_ptr<security::CriClient> cri_;
+    std::unique_ptr<security::ContainerResolver> containers_; // uses cri_
     std::unique_ptr<security::Sensor> sensor_;
     std::unique_ptr<ebpf::MergedRing> ring_;
     std::optional<observe::Reader> flow_reader_; // guard's thread

@@ -406,8 +406,9 @@ Reader Store::read(FlowFilter filter, Order order) const {
         if (wanted.last) position->left = *wanted.last;
     } else if (wanted.last) {
         position->rewind(*wanted.last);
-    } else if (wanted.first) {
-        position->left = *wanted.first;
+    } else if (wanted.first || wanted.first_number != 0) {
+        if (wanted.first) position->left = *wanted.first;
+        position->begin = std::max(position->begin, wanted.first_number);
     } else if (wanted.follow && !wanted.since_ns) {
         position->begin = position->end;
     }

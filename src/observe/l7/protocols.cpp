@@ -1,0 +1,92 @@
+#include <array>
+
+#include "observe/l7/parser.h"
+
+namespace beeline::observe::l7 {
+
+// Asked in this order: those with the plainest first bytes first.
+std::span<const ProtocolEntry> protocols() {
+    static const std::array kAll = {kHttp2, kHttp1, kPostgresql, kRedis, kDns};
+    return kAll;
+}
+
+std::shared_ptr<const model::L7> Context::emit(std::uint64_t time_ns, model::L7 message) {
+    message.tls = tls;
+    ++stats.messages[static_cast<std::size_t>(message.protocol)];
+    auto shared = std::make_shared<const model::L7>(std::move(message));
+    sink.message(connection, time_ns, shared);
+    return shared;
+}
+
+std::string Context::text(std::string_view raw) const {
+    std::string out(raw.substr(0, options.max_text));
+    for (char& c : out)
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+    return out;
+}
+
+Outstanding::~Outstanding() { context_.stats.unanswered += requests_.size(); }
+
+bool Outstanding::add(std::uint64_t time_ns, model::L7 message, std::uint64_t key,
+                      std::uint64_t note) {
+    auto shared = context_.emit(time_ns, std::move(message));
+    if (requests_.size() >= context_.options.max_outstanding) return false;
+    requests_.push_back({std::move(shared), time_ns, key, note});
+    return true;
+}
+
+std::optional<Outstanding::Request> Outstanding::pop() {
+    if (requests_.empty()) return std::nullopt;
+    std::optional<Request> result(std::move(requests_.front()));
+    requests_.pop_front();
+    return result;
+}
+
+std::optional<Outstanding::Request> Outstanding::pop(std::uint64_t key) {
+    for (auto it = requests_.begin(); it != requests_.end(); ++it) {
+        if (it->key != key) continue;
+        std::optional<Request> result(std::move(*it));
+        requests_.erase(it);
+        return result;
+    }
+    return std::nullopt;
+}
+
+Outstanding::Request* Outstanding::find(std::uint64_t key) {
+    for (Request& request : requests_)
+        if (request.key == key) return &request;
+    return nullptr;
+}
+
+model::L7 Outstanding::answer(const Request& request, std::uint64_t time_ns) {
+    model::L7 result = *request.message;
+    result.type = model::L7::Type::response;
+    // The clock may not have moved between two chunks of one packet burst; 0 would say that it is not known.
+    result.latency_ns = time_ns > request.time_ns ? time_ns - request.time_ns : 1;
+    result.headers.clear();
+    return result;
+}
+
+std::string_view name_of(GiveUp reason) {
+    switch (reason) {
+#define X(name, text)                                                                              \
+    case GiveUp::name: return #name;
+        BEELINE_L7_GIVE_UPS(X)
+#undef X
+    case GiveUp::count: break;
+    }
+    return "";
+}
+
+std::string_view to_string(GiveUp reason) {
+    switch (reason) {
+#define X(name, text)                                                                              \
+    case GiveUp::name: return text;
+        BEELINE_L7_GIVE_UPS(X)
+#undef X
+    case GiveUp::count: break;
+    }
+    return "";
+}
+
+} // namespace beeline::observe::l7
