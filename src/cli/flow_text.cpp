@@ -59,8 +59,15 @@ std::string process_text(const json& process, bool wide) {
     std::string binary = text(process, "binary");
     if (!wide) binary = binary.substr(binary.rfind('/') + 1);
     if (binary.empty()) binary = text(process, "comm");
-    const std::string user = wide ? ",uid " + text(process, "uid") : "";
-    return fmt::format("{}[{}{}]", binary, text(process, "pid"), user);
+    if (!wide) return fmt::format("{}[{}]", binary, text(process, "pid"));
+    const std::string user = text(process, "user");
+    std::string out = fmt::format("{}[{},{}", binary, text(process, "pid"),
+                                  user.empty() ? "uid " + text(process, "uid") : user);
+    if (const auto container = text(process, "container"); !container.empty())
+        out += ",container " + container.substr(0, 12);
+    out += "]";
+    const auto ancestry = texts(process, "ancestry");
+    return ancestry.empty() ? out : out + " by " + joined(ancestry, "<");
 }
 
 std::string processes_text(const json& flow, bool wide) {

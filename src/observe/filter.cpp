@@ -48,6 +48,7 @@ bool same_protocol(model::Protocol wanted, model::Protocol protocol) {
 
 bool passes(const FlowFilter& filter, const Subject& flow) {
     if (filter.since_ns && flow.time_ns < *filter.since_ns) return false;
+    if (filter.until_ns && flow.time_ns > *filter.until_ns) return false;
     if (flow.kind == model::Flow::Kind::lost) return true;
     return none_or_any(filter.pods,
                        [&](const auto& wanted) {
@@ -83,9 +84,9 @@ bool FlowFilter::matches(const model::Flow& flow) const {
                           {flow.source.process.pid, flow.destination.process.pid}});
 }
 
-bool FlowFilter::matches(const Record& record) const {
+bool FlowFilter::matches(const RecordView& record) const {
     Subject subject{record.time_ns, record.kind, {}, {}, verdict(record.kind), {}, 0, 0, {}};
-    if (const Context* context = record.context.get()) {
+    if (const Context* context = record.context) {
         const Names& source = *context->source;
         const Names& destination = *context->destination;
         subject.source = pod(source.kind, source.space, source.name);

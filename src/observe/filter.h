@@ -23,15 +23,20 @@ struct FlowFilter {
         ports; // destination port, or that of the service; of TCP, UDP and SCTP only
     std::vector<std::uint32_t> pids;      // process of either end
     std::optional<std::int64_t> since_ns; // CLOCK_REALTIME
+    std::optional<std::int64_t> until_ns; // the last moment that counts
 
-    // Where to begin and end, not part of matches(): the last so many matches only; whether to go on with flows
-    // to come. Following without `last` and `since_ns` begins with the present.
+    // Where to begin and end, not part of matches(): the first or the last so many matches only; whether to go on
+    // with flows to come. Following without `last`, `first` and `since_ns` begins with the present.
+    std::optional<std::size_t> first;
     std::optional<std::size_t> last;
+    std::uint64_t first_number =
+        0; // begin with this flow, or the oldest one that is left; 0: not given
     bool follow = false;
 
-    // A loss concerns every reader: only `since_ns` applies to it.
+    // A loss concerns every reader: only the times apply to it.
     [[nodiscard]] bool matches(const model::Flow& flow) const;
-    [[nodiscard]] bool matches(const Record& record) const; // the same, without making a Flow
+    [[nodiscard]] bool matches(const RecordView& record) const; // the same, without making a Flow
+    [[nodiscard]] bool matches(const Record& record) const { return matches(view(record)); }
 };
 
 } // namespace beeline::observe
