@@ -22,7 +22,7 @@ constexpr std::int64_t kDay = 24 * kHour;
 constexpr int kBatchMs = 100;
 constexpr std::uint64_t kBatchFlows = 16 * 1024;
 constexpr std::size_t kBatchEntries = 64 * 1024;
-constexpr std::size_t kSegmentEntries = 64 * 1024;
+constexpr std::size_t kSegmentEntries = 32 * 1024;
 constexpr int kMaintenanceMs = 1000;
 constexpr std::int64_t kEdgePruneMs = 60'000;
 constexpr std::int64_t kRetryMs = 500;
@@ -63,7 +63,8 @@ Result<> Writer::load() {
         TRY(database_.value("SELECT last FROM block ORDER BY number DESC LIMIT 1")));
     next_number_ = std::max(next_number_, last + 1);
     const auto entry = static_cast<EntryId>(TRY(database_.value("SELECT max(id) FROM entry")));
-    const auto named = static_cast<EntryId>(TRY(database_.value("SELECT max(entries) FROM block")));
+    const auto named = static_cast<EntryId>(
+        TRY(database_.value("SELECT entries FROM block ORDER BY number DESC LIMIT 1")));
     next_entry_ = std::max({next_entry_, entry + 1, named + 1});
     begin_segment();
     return measure();
