@@ -22,7 +22,6 @@ using namespace std::chrono_literals;
 constexpr auto kPeriod = 2s;
 constexpr auto kFirstPeriod = 100ms; // until all are connected once
 constexpr int kQuickRounds = 50;
-constexpr unsigned kAgentPort = 4244;
 constexpr int kReconnectMs = 30'000;
 
 bool is_unix(const std::string& target) { return target.starts_with("unix:"); }

@@ -10,22 +10,10 @@
 #include <grpcpp/channel.h>
 #include <observer/observer.grpc.pb.h>
 
+#include "api/hubble/options.h"
 #include "base/result.h"
 
 namespace beeline::hubble {
-
-struct ClientTls {
-    std::string ca;   // PEM file of who signs the peers' certificates; empty: plain text
-    std::string cert; // of this client, where peers ask for one
-    std::string key;
-    std::string server_name; // of peers that have no name of their own yet; empty: the host
-};
-
-struct PeerOptions {
-    std::vector<std::string> targets; // "unix:///path", "host:port"
-    std::string notifier;             // a peer whose Peer.Notify tells of all; empty: none
-    ClientTls tls;
-};
 
 class Peer {
 public:
