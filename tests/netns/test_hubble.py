@@ -311,6 +311,12 @@ class Api(scene.SharedNode):
             self.assertTrue(all(one.flow.uuid not in before for one in live.seen))
             self.assertIn(last.seen[0].flow.uuid, before)
 
+    def test_follower_is_heard_before_anything_happens(self):
+        call = self.client.responses(follow=True, whitelist=[flow.FlowFilter(uuid=["none"])])
+        self.assertIn("hubble-server-version", dict(call.initial_metadata()))
+        self.assertTrue(call.is_active())
+        call.cancel()
+
     def test_follow_ends_after_until(self):
         with Follower(self.client.responses(follow=True, until=timestamp(hubble_client.now()))) as live:
             self.node.udp("shop/client", self.node.address("shop/web"), 53)
@@ -456,11 +462,12 @@ class Limits(scene.SharedNode):
 
     @classmethod
     def prepare(cls):
-        cls.node.run("web", *harness.serve("web", udp=[53]), namespace="shop")
+        cls.node.run("web", *harness.serve("web", tcp=[80]), namespace="shop")
         cls.node.run("client", namespace="shop")
 
     def test_too_many_streams(self):
         client = Client(unix(self.node))
+        self.addCleanup(client.close)
         calls = [client.responses(follow=True) for _ in range(3)]
         for call in calls:
             call.initial_metadata()
@@ -471,14 +478,14 @@ class Limits(scene.SharedNode):
         calls[0].cancel()
         self.node.wait_for(lambda: self.node.api("GET", "/v1/status")["hubble"]["streams"] == 2)
         client.flows()
-        client.close()
 
     def test_client_that_does_not_read_is_cut_off(self):
         web = self.node.address("shop/web")
         client = Client(unix(self.node), options=[("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65535)])
+        self.addCleanup(client.close)
         call = client.responses(follow=True, since=timestamp(0), timeout=60)
         for _ in range(20):
-            self.node.requests("shop/client", "udp", web, 53, 500)
+            self.node.requests("shop/client", "tcp", web, 80, 500)
             if self.node.api("GET", "/v1/status")["hubble"]["streams_cut"]:
                 break
             time.sleep(0.5)
@@ -487,7 +494,6 @@ class Limits(scene.SharedNode):
             for _ in call:
                 pass
         self.assertEqual(caught.exception.code(), grpc.StatusCode.CANCELLED)
-        client.close()
 
 
 if __name__ == "__main__":

@@ -83,6 +83,7 @@ class Bridge:
                 one.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+            one.close()
 
     def close(self):
         self.listener.close()
