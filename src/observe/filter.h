@@ -29,6 +29,8 @@ struct FlowFilter {
     // with flows to come. Following without `last`, `first` and `since_ns` begins with the present.
     std::optional<std::size_t> first;
     std::optional<std::size_t> last;
+    std::uint64_t first_number =
+        0; // begin with this flow, or the oldest one that is left; 0: not given
     bool follow = false;
 
     // A loss concerns every reader: only the times apply to it.
