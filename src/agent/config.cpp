@@ -7,6 +7,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "agent/config_export.h"
 #include "agent/config_hubble.h"
 #include "agent/config_metrics.h"
 #include "agent/config_security.h"
@@ -138,9 +139,9 @@ Result<Config> parse_config(std::string_view text, std::string_view file) {
     const auto documents = TRY(yaml::read(text, file));
     if (documents.empty()) return config;
     if (documents.size() > 1) return fail(Code::invalid, "{}: expected one YAML document", file);
-    const auto root =
-        TRY(documents[0].root().map({"node", "source", "network", "services", "datapath",
-                                     "conntrack", "flows", "security", "hubble", "metrics", "log"}));
+    const auto root = TRY(
+        documents[0].root().map({"node", "source", "network", "services", "datapath", "conntrack",
+                                 "flows", "security", "hubble", "metrics", "export", "log"}));
     TRY(read_rest(root, config));
     TRY(read_network(root, config));
     TRY(read_conntrack(root, config));
@@ -148,6 +149,7 @@ Result<Config> parse_config(std::string_view text, std::string_view file) {
     TRY(read_security(root, config.security));
     TRY(read_hubble(root, config.hubble));
     TRY(read_metrics(root, config.metrics));
+    TRY(read_export(root, config.exports));
     return config;
 }
 

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "api/export/options.h"
 #include "api/hubble/options.h"
 #include "base/log.h"
 #include "base/result.h"
@@ -58,6 +59,7 @@ struct Config {
     std::size_t flows_in_memory = 1'000'000;
     SecurityConfig security;
     observe::metrics::Options metrics;
+    exporting::Options exports;
     hubble::Section hubble;
     LogLevel log_level = LogLevel::info;
 };
