@@ -1,6 +1,8 @@
 #include "agent/backend.h"
 
 #include "agent/documents.h"
+#include "agent/top.h"
+#include "agent/why.h"
 #include "api/server/flow_lines.h"
 
 namespace beeline::agent {
@@ -73,6 +75,14 @@ Result<std::unique_ptr<api::LineStream>> NodeBackend::flows(const observe::FlowF
 
 Result<json> NodeBackend::explain(const api::ExplainQuery& query) {
     return loop_.call([&] { return explain_document(node_, query); });
+}
+
+Result<json> NodeBackend::why(const api::WhyQuery& query) {
+    return why_document(node_, loop_, query);
+}
+
+Result<json> NodeBackend::top(std::int64_t window_ns) {
+    return top_document(node_, loop_, window_ns);
 }
 
 Result<json> NodeBackend::maps() {
