@@ -242,9 +242,8 @@ TEST_F(TrackerTest, FindsTheNextAnswerOfPostgresql) {
         give(tracker, 1, 1, ready.size() + i * 5000, rows, 5000);
     }
     ASSERT_EQ(recorder_.lines.size(), 8U);
-    EXPECT_EQ(
-        recorder_.lines.back(),
-        "response postgresql 0 unknown [SELECT] [a] host=[bob] url=[select * from a] in=16");
+    EXPECT_EQ(recorder_.lines.back(),
+              "response postgresql 0 unknown [SELECT] [a] host=[bob] url=[select * from a] in=16");
     EXPECT_EQ(tracker.stats().resyncs, 2U);
 }
 
