@@ -102,6 +102,18 @@ TEST_F(TrackerTest, AnswerWaitsForARequestThatComesLate) {
     EXPECT_EQ(tracker.stats().reordered, 2U);
 }
 
+// The end of a packet whose middle was not copied, as a chunk of its own: the lengths pass over what is in between.
+TEST_F(TrackerTest, HeadAndTailOfAPacket) {
+    Tracker tracker({}, recorder_);
+    give(tracker, 1, 0, 0, kGet);
+    const std::string head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1388\r\nxx";
+    give(tracker, 1, 1, 0, head, static_cast<std::uint32_t>(head.size() + 4900));
+    give(tracker, 1, 1, head.size() + 4900, std::string(98, 'x') + "\r\n0\r\n\r\n");
+    ASSERT_EQ(recorder_.messages.size(), 2U);
+    EXPECT_EQ(recorder_.messages[1]->response_bytes, 5000U);
+    EXPECT_EQ(tracker.stats().resyncs, 0U);
+}
+
 TEST_F(TrackerTest, GivenUpOnceAndSilentFromThen) {
     Tracker tracker({}, recorder_);
     for (std::uint64_t i = 0; i < 5; ++i)
