@@ -750,7 +750,7 @@ TEST_F(ServerTest, FlowLinesFollowAStore) {
 
     observe::FlowFilter follow;
     follow.follow = true;
-    auto live = flow_lines(store.read(follow), true, "n1");
+    auto live = flow_lines(observe::history::FlowQuery(store, "", follow), true, "n1");
     EXPECT_FALSE(live->next(0ms));
     EXPECT_FALSE(live->done());
     std::thread ingest([&] {
