@@ -68,6 +68,7 @@ class Files(harness.TestCase):
                 self.assertEqual(flow["flow"]["IP"]["ipVersion"], "IPv4")
                 self.assertNotIn("extensions", flow["flow"])
 
+                node.delete("NetworkPolicy", "none", "shop")
                 drops = node.wait_for(lambda: lines_of(denied))
                 for event in drops:
                     self.assertEqual(set(event["flow"]), {"time", "verdict", "source", "drop_reason_desc"})
