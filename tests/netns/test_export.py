@@ -95,7 +95,7 @@ class Files(harness.TestCase):
                               ({"files": [{"path": "/x", "allow": ['{"source_ip": ["nonsense"]}']}]}, "nonsense"),
                               ({"files": [{"path": "/x", "fields": ["colour"]}]}, "colour"),
                               ({"files": [{"path": "x"}]}, "absolute path"),
-                              ({"otlp": [{"endpoint": "http://user:secret@host"}]}, "plain URL"),
+                              ({"otlp": [{"endpoint": "http://127.0.0.1/?token=secret"}]}, "plain URL"),
                               ({"kafka": [{"topic": "x"}]}, "brokers")):
             with self.subTest(words), harness.Node(agent=False, config={"export": export}) as node:
                 code, _, err = node.host(os.path.join(harness.BIN, "beelined"), "--check", "--config", node.config_file)
