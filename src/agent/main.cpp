@@ -10,6 +10,7 @@
 #include "agent/hubble.h"
 #include "agent/node.h"
 #include "agent/telemetry.h"
+#include "agent/web.h"
 #include "api/client/paths.h"
 #include "api/server/server.h"
 #include "api/server/v1.h"
@@ -38,6 +39,7 @@ Result<> serve(agent::Config config, const api::Paths& paths) {
     const auto loop = TRY(loop::Loop::create());
     std::unique_ptr<api::Server> server;
     std::unique_ptr<agent::Telemetry> telemetry;
+    agent::WebPage web;
     std::thread stopper;
     // Handlers need the running loop until the server is down, so another thread takes it down.
     TRY(loop->on_signals({SIGTERM, SIGINT}, [&](int signal) {
@@ -45,6 +47,7 @@ Result<> serve(agent::Config config, const api::Paths& paths) {
         log_info("stopping; the datapath stays in place", kv("signal", signal));
         stopper = std::thread([&] {
             if (telemetry) telemetry->stop();
+            if (web.server) web.server->stop();
             if (server) server->stop();
             loop->stop();
         });
@@ -56,12 +59,15 @@ Result<> serve(agent::Config config, const api::Paths& paths) {
     server = TRY(api::Server::create(api::v1_routes(backend)));
     TRY(server->serve_unix(paths.socket()));
     telemetry = agent::Telemetry::start(*node, *loop);
+    web = agent::start_web(node->config().web, paths.state, backend);
+    node->set_web_status(web.status());
     log_info("ready", kv("node", node->config().node), kv("instance", paths.instance),
              kv("api", paths.socket()), kv("workloads", node->workloads().size()),
              kv("manifests", node->config().manifests));
     loop->run();
     if (stopper.joinable()) stopper.join();
     telemetry.reset();
+    web.server.reset();
     server.reset();
     return {};
 }

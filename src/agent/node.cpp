@@ -24,6 +24,7 @@ namespace fs = std::filesystem;
 constexpr std::uint8_t kTcp = 6;
 constexpr std::uint8_t kUdp = 17;
 constexpr std::uint64_t kTombstonePeriodMs = 5000;
+constexpr std::uint64_t kIdleMapPeriodMs = 30'000;
 
 Result<> make_directory(const std::string& path, mode_t mode) {
     std::error_code error;
@@ -80,14 +81,17 @@ bool is_listed(const model::Objects& objects, const net::Ip& ip) {
 
 Node::Node(Config config, api::Paths paths, loop::Loop& loop)
     : config_(std::move(config)), paths_(std::move(paths)), loop_(loop),
-      store_(config_.flows_in_memory), ingest_(store_) {}
+      store_(config_.flows_in_memory), ingest_(store_, "/proc", observe::EventClock(), names_),
+      service_map_(store_, config_.node) {}
 
 Node::~Node() {
     // The datapath stays; only the reading of its events ends.
-    ingest_.set_process_source({});
     hubble_.reset();
+    ingest_.set_process_source({});
     security_.reset();
+    l7_.reset();
     consumer_.reset();
+    if (history_) history_->stop(); // with what the ring gave last
     if (monitor_) loop_.unwatch(monitor_->fd());
 }
 
@@ -107,6 +111,8 @@ Result<> Node::prepare() {
     TRY(make_directory(paths_.run, 0755));
     TRY(make_directory(paths_.state, 0700));
     lock_ = TRY(lock_instance(paths_.run + "/beelined.lock"));
+    if (config_.history.path.empty()) config_.history.path = paths_.state + "/history.db";
+    history_.emplace(config_.history, store_); // before anything is stored: numbers go on
     TRY(ebpf::mount_file_systems());
     probing_ = std::async(std::launch::async, ebpf::probe_features);
     auto mount = ebpf::cgroup2_mount();
@@ -157,6 +163,8 @@ Result<> Node::take_over() {
     options.gateway6 = ipam_->gateway(false).value_or(net::Ip{});
     options.ct_entries = config_.ct_entries;
     options.ring_bytes = config_.ring_bytes;
+    if (config_.l7.choice.mode != model::L7Choice::Mode::off)
+        options.l7_ring_bytes = config_.l7.ring_bytes;
     options.attachment = config_.attachment;
     options.ct_timeouts_s = config_.ct_timeouts_s;
     kernel_ = TRY(datapath::Kernel::load(options));
@@ -183,6 +191,8 @@ Result<> Node::run() {
         {config_.manifests, paths_.state, 20},
         [this](std::shared_ptr<const model::Objects> objects) { publish(std::move(objects)); }));
     TRY(source_->start(loop_));
+    if (config_.l7.choice.mode != model::L7Choice::Mode::off)
+        l7_ = TRY(L7::start(config_.l7, *kernel_, store_, names_, cgroup_mount_));
     ready_ = true;
     TRY(reconcile());
     // Programs are replaced in place by this run's.
@@ -211,6 +221,7 @@ Result<> Node::run() {
     }
     sweep(); // also counts what an earlier run left
     loop_.every(config_.ct_sweep_s * 1000ULL, [this] { sweep(); });
+    loop_.every(kIdleMapPeriodMs, [this] { service_map_.release_idle(); });
     loop_.every(kTombstonePeriodMs,
                 [this] { datapath::replay_tombstones(*cni_, paths_.tombstones()); });
     return {};
@@ -279,9 +290,10 @@ Result<> Node::apply(const std::vector<model::Workload>& workloads) {
         done = Failure(compiled.error());
     } else {
         // Names first: then the first flow of a new workload has one.
-        ingest_.set_directory(compiled->directory);
+        set_directory(compiled->directory);
+        if (l7_) l7_->set_workloads(workloads, *objects_);
         done = kernel_->write(tables_, compiled->tables);
-        if (!done) ingest_.set_directory(directory_);
+        if (!done) set_directory(directory_);
     }
     if (!done) {
         if (unenforced_ != done.error().message) {
@@ -301,6 +313,11 @@ Result<> Node::apply(const std::vector<model::Workload>& workloads) {
     }
     if (!compiled->gone.empty()) end_connections(compiled->gone, workloads);
     return {};
+}
+
+void Node::set_directory(const std::shared_ptr<const model::Directory>& directory) {
+    ingest_.set_directory(directory);
+    if (l7_) l7_->set_directory(directory);
 }
 
 Result<> Node::attach(const model::Workload& workload) {

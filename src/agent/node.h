@@ -14,7 +14,9 @@
 
 #include "agent/config.h"
 #include "agent/hubble.h"
+#include "agent/l7.h"
 #include "agent/security.h"
+#include "agent/service_map.h"
 #include "api/client/paths.h"
 #include "datapath/cni.h"
 #include "datapath/compile.h"
@@ -27,6 +29,7 @@
 #include "loop/loop.h"
 #include "net/netlink.h"
 #include "observe/consumer.h"
+#include "observe/history/history.h"
 #include "observe/ingest.h"
 #include "observe/metrics/timing.h"
 #include "observe/store.h"
@@ -80,9 +83,18 @@ public:
     // Null when it is off or could not start: then hubble_error() says why.
     [[nodiscard]] const HubbleApi* hubble() const { return hubble_.get(); }
     [[nodiscard]] const std::string& hubble_error() const { return hubble_error_; }
+    // Null when it is off.
+    [[nodiscard]] const L7* l7() const { return l7_.get(); }
+    // What the status says of the web page; set before the loop runs.
+    void set_web_status(nlohmann::json status) { web_status_ = std::move(status); }
+    [[nodiscard]] const nlohmann::json& web_status() const { return web_status_; }
     // Any thread.
+    [[nodiscard]] ServiceMap& service_map() { return service_map_; }
     [[nodiscard]] const observe::Store& store() const { return store_; }
     [[nodiscard]] const observe::Ingest& ingest() const { return ingest_; }
+    [[nodiscard]] const observe::history::History& history() const {
+        return *history_; // NOLINT(bugprone-unchecked-optional-access): set by start()
+    }
 
 private:
     Node(Config config, api::Paths paths, loop::Loop& loop);
@@ -91,6 +103,7 @@ private:
     Result<> run();
 
     Result<> reconcile(const std::vector<model::Workload>& workloads);
+    void set_directory(const std::shared_ptr<const model::Directory>& directory);
     Result<> apply(const std::vector<model::Workload>& workloads);
     Result<> attach(const model::Workload& workload);
     void detach(const model::Workload& workload);
@@ -137,9 +150,14 @@ private:
     std::map<std::string, StatusPart> parts_;
 
     observe::Store store_;
+    std::optional<observe::history::History> history_;
+    std::shared_ptr<observe::DnsNames> names_ = std::make_shared<observe::DnsNames>();
     observe::Ingest ingest_;
+    ServiceMap service_map_;
+    nlohmann::json web_status_;
     std::unique_ptr<ebpf::Ring> ring_;
     std::unique_ptr<observe::Consumer> consumer_;
+    std::unique_ptr<L7> l7_;
 
     std::optional<Security::Begun> security_begun_; // until start_security()
     std::unique_ptr<Security> security_;

@@ -49,7 +49,7 @@ struct Context {
     model::Protocol transport = model::Protocol::tcp;
 
     std::shared_ptr<const model::L7> emit(std::uint64_t time_ns, model::L7 message);
-    // At most max_text, no control characters.
+    // At most max_text of UTF-8, without control characters: fit for JSON and protobuf whatever was sent.
     [[nodiscard]] std::string text(std::string_view raw) const;
 };
 
@@ -136,6 +136,6 @@ std::span<const ProtocolEntry> protocols();
 
 // Of each protocol's source.
 extern const ProtocolEntry kHttp1, kHttp2, kDns, kKafka, kRedis, kPostgresql, kMysql, kMongodb,
-    kAmqp, kNats, kMemcached, kCassandra;
+    kAmqp, kNats, kMemcached, kMemcachedBinary, kCassandra;
 
 } // namespace beeline::observe::l7
