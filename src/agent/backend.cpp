@@ -1,7 +1,10 @@
 #include "agent/backend.h"
 
 #include "agent/documents.h"
+#include "agent/history.h"
 #include "agent/policy_matrix.h"
+#include "agent/top.h"
+#include "agent/why.h"
 #include "agent/workload_processes.h"
 #include "api/server/flow_lines.h"
 
@@ -69,12 +72,24 @@ Result<json> NodeBackend::remove(const std::string& kind, const model::ObjectNam
 }
 
 Result<std::unique_ptr<api::LineStream>> NodeBackend::flows(const observe::FlowFilter& filter) {
-    // The store is read from any thread.
-    return api::flow_lines(node_.store().read(filter), filter.follow, node_.config().node);
+    // Memory and history are read from any thread.
+    return api::flow_lines(node_.history().query(filter), filter.follow, node_.config().node);
+}
+
+Result<json> NodeBackend::edges(const observe::history::EdgeQuery& query) {
+    return edges_document(TRY(node_.history().edges(query)));
 }
 
 Result<json> NodeBackend::explain(const api::ExplainQuery& query) {
     return loop_.call([&] { return explain_document(node_, query); });
+}
+
+Result<json> NodeBackend::why(const api::WhyQuery& query) {
+    return why_document(node_, loop_, query);
+}
+
+Result<json> NodeBackend::top(std::int64_t window_ns) {
+    return top_document(node_, loop_, window_ns);
 }
 
 Result<json> NodeBackend::maps() {

@@ -8,11 +8,16 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/l7_config.h"
+#include "api/export/options.h"
+#include "api/hubble/options.h"
 #include "api/server/web.h"
 #include "base/log.h"
 #include "base/result.h"
 #include "datapath/kernel.h"
 #include "net/address.h"
+#include "observe/history/options.h"
+#include "observe/metrics/options.h"
 #include "security/engine/engine.h"
 #include "security/outputs/channel.h"
 
@@ -24,6 +29,7 @@ struct SecurityConfig {
         whole_machine; // false: only the instance's own cgroup; default: of a named instance
     std::vector<std::string> rules;    // default: of the instance
     std::vector<std::string> storages; // of podman and CRI-O, beside the usual ones
+    std::optional<std::vector<std::string>> cri_sockets; // default: the usual places
     std::uint32_t ring_bytes = 8U << 20;
     std::size_t alerts_in_memory = 10'000;
     security::EngineOptions engine;
@@ -53,8 +59,13 @@ struct Config {
     unsigned ct_sweep_s = 2;
     std::map<std::string, std::uint32_t> ct_timeouts_s;
     std::uint32_t ring_bytes = 16 << 20;
-    std::size_t flows_in_memory = 100'000;
+    std::size_t flows_in_memory = 1'000'000;
+    observe::history::Options history; // an empty path: of the instance
     SecurityConfig security;
+    observe::metrics::Options metrics;
+    exporting::Options exports;
+    hubble::Section hubble;
+    L7Config l7;
     api::WebConfig web;
     LogLevel log_level = LogLevel::info;
 };

@@ -140,13 +140,19 @@ Result<> read_security(const yaml::Map& root, SecurityConfig& config) {
     const auto map =
         TRY(root.map("security", {"enabled", "scope", "rules", "ruleMatching", "priority", "select",
                                   "suggestedOutput", "append", "staticFields", "containerStorages",
-                                  "ringBytes", "memory", "outputs"}));
+                                  "criSockets", "ringBytes", "memory", "outputs"}));
     if (!map) return {};
     config.enabled = TRY(map->boolean_or("enabled", config.enabled));
     if (const auto scope = map->find("scope"))
         config.whole_machine = TRY(scope->choice({"machine", "instance"})) == "machine";
     config.rules = TRY(map->strings("rules"));
     config.storages = TRY(map->strings("containerStorages"));
+    if (map->find("criSockets")) {
+        config.cri_sockets = TRY(map->strings("criSockets"));
+        for (const auto& path : *config.cri_sockets)
+            if (!path.starts_with('/'))
+                return map->fail_of("criSockets", "expected absolute paths of sockets");
+    }
     config.engine.match_all =
         TRY(map->choice_or("ruleMatching", {"first", "all"}, "first")) == "all";
     if (const auto least = map->find("priority")) config.engine.least = TRY(priority(*least));

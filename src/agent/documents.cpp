@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "abi/drop.h"
+#include "agent/history.h"
 #include "agent/map_entries.h"
 #include "model/evaluate.h"
 #include "model/party.h"
@@ -196,11 +197,24 @@ json status_document(Node& node) {
         ring_losses += (*metrics)[BL_METRIC_flow_lost];
     }
     out["losses"] = {{"ring", ring_losses}, {"queue", store.lost_queue}};
+    out["history"] = history_document(node.history());
+    if (node.config().history.enabled) out["losses"]["history"] = out["history"]["lost"];
+    if (const auto* l7 = node.l7()) {
+        out["l7"] = l7->status();
+        out["losses"]["l7"] = out["l7"]["captured"]["lost_in_ring"];
+    }
     if (auto* security = node.security()) {
         out["security"] = security->status();
         out["losses"]["security"] = out["security"]["lost"];
     } else if (!node.security_error().empty()) {
         out["security"] = {{"error", node.security_error()}};
+    }
+    for (const auto& [name, part] : node.status_parts())
+        out[name] = part();
+    if (const auto* hubble = node.hubble()) {
+        out["hubble"] = hubble->status();
+    } else if (!node.hubble_error().empty()) {
+        out["hubble"] = {{"error", node.hubble_error()}};
     }
     if (!node.web_status().empty()) out["web"] = node.web_status();
     out["drops"] = json::array();

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
+#include <ctime>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -30,6 +32,10 @@ constexpr std::size_t kFlowsOfAlert = 10;
 constexpr std::size_t kCgroupsKnown = 4096;
 constexpr std::size_t kNameThreads = 16;
 constexpr std::int64_t kFlowsBackNs = 60'000'000'000;
+constexpr std::uint32_t kMostIdentified = 4096;
+constexpr std::uint64_t kFlowAgeNs = 1'000'000'000; // a flow is read well within this
+constexpr std::chrono::milliseconds kCriWait{500};
+constexpr std::chrono::milliseconds kCriPause{5'000};
 constexpr std::uint32_t kProcessRingBytes = 4U << 20;
 
 std::shared_ptr<HostFacts> facts_of_machine(const std::string& node) {
@@ -166,6 +172,37 @@ bool wants(const api::EventQuery& query, const security::Event& event) {
            });
 }
 
+std::uint64_t boot_ns() {
+    timespec now{};
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000ULL +
+           static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+// What /proc said stays where the tree knows no more.
+void identify_as(observe::ProcessInfo& info, const security::Process& process) {
+    const auto before = info.facts();
+    observe::ProcessFacts facts = *before;
+    const std::string_view comm(info.key.comm, strnlen(info.key.comm, sizeof info.key.comm));
+    // The tree knows the newest image. It is that of the flow's program, unless the process executed another one since.
+    const bool same = process.name == comm || process.exec_boot_ns + kFlowAgeNs < boot_ns();
+    if (same && !process.image->exepath.empty()) facts.binary = process.image->exepath;
+    if (process.container) {
+        facts.container = process.container->full_id;
+        const auto& users = process.container->users;
+        if (const auto user = users.find(info.key.uid); user != users.end())
+            facts.user = user->second;
+    }
+    std::vector<std::string> ancestry;
+    for (const auto* up = process.parent; up != nullptr && ancestry.size() < observe::kAncestors;
+         up = up->parent) {
+        const auto& name = up->image->exepath.empty() ? up->name : up->image->exepath;
+        if (!name.empty()) ancestry.push_back(name);
+    }
+    if (ancestry.size() >= facts.ancestry.size()) facts.ancestry = std::move(ancestry);
+    if (facts != *before) info.set(std::make_shared<const observe::ProcessFacts>(std::move(facts)));
+}
+
 std::string scope_path(const Security::Environment& environment) {
     if (environment.cgroup_mount.empty() || environment.scope.empty()) return {};
     return environment.cgroup_mount + "/" + environment.scope;
@@ -218,6 +255,14 @@ Result<> Security::open(Begun begun) {
     containers.cgroup_mount = environment_.cgroup_mount;
     for (const auto& storage : environment_.config.storages)
         containers.sources.storages.push_back(storage);
+    cri_ = std::make_unique<security::CriClient>(security::CriClient::Options{
+        .sockets = environment_.config.cri_sockets.value_or(security::CriClient::usual_sockets()),
+        .most_wait = kCriWait,
+        .pause_after_failure = kCriPause});
+    containers.sources.kubernetes = [this](const security::ContainerId& id,
+                                           security::Container& container) {
+        return cri_->describe(id, container);
+    };
     containers.changed = [this, alive = std::weak_ptr<int>(alive_)](std::uint64_t cgroup) {
         loop_.post([this, alive, cgroup] {
             if (alive.expired()) return;
@@ -242,7 +287,10 @@ Result<> Security::open(Begun begun) {
     };
     source.lost = [this] { return lost(); };
     source.snapshot = [this](bool environment, const security::RecordHandler& handler) {
-        return snapshot(environment, handler);
+        return snapshot(environment, [&](std::span<const std::byte> record) {
+            tell_name(record);
+            handler(record);
+        });
     };
     if (environment_.flows != nullptr) {
         observe::FlowFilter filter;
@@ -379,6 +427,19 @@ void Security::resolved(const std::string& name, const std::vector<std::string>&
     guard_->set_host(host_);
 }
 
+void Security::identify(const std::shared_ptr<observe::ProcessInfo>& info) {
+    if (guard_->rules_in_force() == 0) return; // no sensor runs, so nothing is known
+    if (identifying_.fetch_add(1, std::memory_order_relaxed) >= kMostIdentified) {
+        identifying_.fetch_sub(1, std::memory_order_relaxed);
+        unidentified_.fetch_add(1, std::memory_order_relaxed);
+        return;
+    }
+    guard_->find({info->key.pid, info->key.start_ns}, [this, info](const auto* process) {
+        identifying_.fetch_sub(1, std::memory_order_relaxed);
+        if (process != nullptr) identify_as(*info, *process);
+    });
+}
+
 void Security::set_workloads(const std::vector<model::Workload>& workloads) {
     std::map<std::uint64_t, security::Workload> known;
     for (const auto& workload : workloads) {
@@ -413,6 +474,14 @@ nlohmann::json Security::status() {
         if (!channel.last_error.empty()) one["last_error"] = channel.last_error;
         outputs.push_back(std::move(one));
     }
+    json runtimes = json::array();
+    for (const auto& runtime : cri_->stats()) {
+        if (runtime.answers + runtime.failures == 0) continue;
+        json one{
+            {"socket", runtime.path}, {"answers", runtime.answers}, {"failures", runtime.failures}};
+        if (!runtime.last_error.empty()) one["last_error"] = runtime.last_error;
+        runtimes.push_back(std::move(one));
+    }
     json sensors = json::object();
     if (const auto stats = sensor_->stats()) {
         for (const auto& [name, value] : *stats)
@@ -425,6 +494,7 @@ nlohmann::json Security::status() {
             {"lost", guard.lost},
             {"flows", guard.flows},
             {"rule_loads", guard.reloads},
+            {"unidentified", unidentified_.load(std::memory_order_relaxed)},
             {"processes",
              {{"live", guard.tree.live},
               {"exited", guard.tree.exited},
@@ -437,6 +507,7 @@ nlohmann::json Security::status() {
               {"stored", store_.stats().stored}}},
             {"sensors", std::move(sensors)},
             {"attached", sensor_->attached()},
+            {"container_runtimes", std::move(runtimes)},
             {"outputs", std::move(outputs)}};
 }
 
@@ -510,6 +581,17 @@ Result<> Security::snapshot(bool environment, const security::RecordHandler& han
     }
     TRY(security::snapshot(options, handler));
     return {};
+}
+
+// Of a record of the snapshot: the kernel's filters know programs by name.
+void Security::tell_name(std::span<const std::byte> record) const {
+    security::Event event;
+    if (security::decode(record, event) != security::DecodeError::none || event.task == nullptr)
+        return;
+    const std::string_view comm(event.task->comm,
+                                strnlen(event.task->comm, sizeof event.task->comm));
+    if (const auto done = sensor_->tell_name(event.task->pid, event.task->start_ns, comm); !done)
+        log_debug("name of a process", kv("error", done.error().message));
 }
 
 std::uint64_t Security::lost() const {

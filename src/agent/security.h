@@ -1,6 +1,7 @@
 // Runtime security of one node: sensors, guard, alerts and containers wired together.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <future>
 #include <memory>
@@ -16,7 +17,9 @@
 #include "ebpf/merged_ring.h"
 #include "loop/loop.h"
 #include "model/workload.h"
+#include "observe/processes.h"
 #include "observe/store.h"
+#include "security/cri/cri_client.h"
 #include "security/events/containers.h"
 #include "security/guard/guard.h"
 #include "security/outputs/alert_store.h"
@@ -51,6 +54,9 @@ public:
 
     void set_workloads(const std::vector<model::Workload>& workloads);
 
+    // Tells what is known of a process of a flow, also of one that is gone. Any thread; never waits. Until the destructor runs.
+    void identify(const std::shared_ptr<observe::ProcessInfo>& info);
+
     // Any thread but the guard's.
     [[nodiscard]] nlohmann::json status();
     [[nodiscard]] nlohmann::json rules();
@@ -70,21 +76,25 @@ private:
     void set_scope(std::uint64_t cgroup);
     std::string recording_context();
     Result<> snapshot(bool environment, const security::RecordHandler& handler) const; // any thread
-    [[nodiscard]] std::uint64_t lost() const;                                          // any thread
+    void tell_name(std::span<const std::byte> record) const;
+    [[nodiscard]] std::uint64_t lost() const; // any thread
 
     Environment environment_;
     loop::Loop& loop_;
     std::shared_ptr<const security::HostFacts> host_;
     security::AlertStore store_;
     std::unique_ptr<security::Dispatcher> dispatcher_;
-    std::unique_ptr<security::ContainerResolver> containers_;
+    std::unique_ptr<security::CriClient> cri_;
+    std::unique_ptr<security::ContainerResolver> containers_; // uses cri_
     std::unique_ptr<security::Sensor> sensor_;
     std::unique_ptr<ebpf::MergedRing> ring_;
     std::optional<observe::Reader> flow_reader_; // guard's thread
     std::unique_ptr<security::Guard> guard_;
     std::vector<std::unique_ptr<source::FolderWatch>> watches_;
     std::vector<loop::Loop::TimerId> timers_;
-    std::weak_ptr<void> resolving_;                         // the look-up that runs
+    std::weak_ptr<void> resolving_;             // the look-up that runs
+    std::atomic<std::uint32_t> identifying_{0}; // asked, and not yet answered
+    std::atomic<std::uint64_t> unidentified_{0};
     std::shared_ptr<int> alive_ = std::make_shared<int>(0); // for threads that may outlive this
 };
 

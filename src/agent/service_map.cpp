@@ -76,9 +76,9 @@ observe::Graph& ServiceMap::current(const Directory& directory) {
     graph_->set_directory(directory);
     // As many as there are now: a flood must not keep the viewers waiting.
     for (std::uint64_t left = store_.stats().stored + 1; left > 0; --left) {
-        const observe::Record* record = reader_ ? reader_->next_record() : nullptr;
-        if (record == nullptr) break;
-        graph_->add(*record);
+        const auto seen = reader_ ? reader_->next_record() : std::nullopt;
+        if (!seen) break;
+        graph_->add(seen->record);
     }
     graph_->advance(now);
     return *graph_;

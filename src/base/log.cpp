@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <ctime>
 
@@ -10,6 +11,7 @@ namespace beeline {
 namespace {
 
 std::atomic<LogLevel> threshold{LogLevel::info};
+std::array<std::atomic<std::uint64_t>, 4> lines{};
 
 std::string_view level_name(LogLevel level) {
     switch (level) {
@@ -53,7 +55,12 @@ void set_log_level(LogLevel level) { threshold = level; }
 
 LogLevel log_level() { return threshold; }
 
+std::uint64_t log_lines(LogLevel level) {
+    return lines[static_cast<std::size_t>(level)].load(std::memory_order_relaxed);
+}
+
 void log(LogLevel level, std::string_view message, std::initializer_list<KeyValue> fields) {
+    lines[static_cast<std::size_t>(level)].fetch_add(1, std::memory_order_relaxed);
     if (level < threshold.load(std::memory_order_relaxed)) return;
     timespec now{};
     clock_gettime(CLOCK_REALTIME, &now);

@@ -2,6 +2,7 @@
 //   log_info("workload attached", kv("workload", name), kv("ifindex", index));
 #pragma once
 
+#include <cstdint>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -24,6 +25,8 @@ KeyValue kv(std::string_view key, const T& value) {
 
 void set_log_level(LogLevel level);
 LogLevel log_level();
+// Lines of this level since the start, also those below the set level.
+std::uint64_t log_lines(LogLevel level);
 // Values with spaces, quotes or control characters are quoted and escaped.
 void log(LogLevel level, std::string_view message, std::initializer_list<KeyValue> fields);
 

@@ -58,7 +58,7 @@ struct L7 {
         resource; // path without query, "/package.Service/Method", table, topic, key name, queried name
     std::string host;         // of HTTP: authority; of databases: the database where it is known
     std::string version;      // "HTTP/1.1", "HTTP/2"
-    std::string url;          // of HTTP: the target with its query, redacted
+    std::string url;          // of HTTP: the target with its query; of SQL: the statement; redacted
     std::string error;        // text of an error answer, redacted
     std::string trace_parent; // W3C traceparent of HTTP requests, as it was sent; empty: none
     std::vector<std::pair<std::string, std::string>> headers; // of HTTP, redacted; few

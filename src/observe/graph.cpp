@@ -228,7 +228,7 @@ struct Graph::Edge {
     std::int64_t touched_s = 0; // the newest second that counts something
     std::uint64_t changed = 0;  // round
 
-    void see(const Record& record) {
+    void see(const RecordView& record) {
         const Path& path = record.context->path;
         const std::uint16_t port = path.service_port != 0 ? path.service_port : record.port[1];
         for (auto& known : ports) {
@@ -343,7 +343,8 @@ void Graph::learn_names(const model::L7& l7) {
     }
 }
 
-void Graph::add(const Record& record) {
+void Graph::add(const RecordView& record) {
+    const model::L7* l7 = record.l7 ? record.l7->get() : nullptr;
     using Kind = model::Flow::Kind;
     if (record.kind == Kind::lost) {
         lost_ += record.packets[0];
@@ -351,8 +352,8 @@ void Graph::add(const Record& record) {
     }
     const std::int64_t second = record.time_ns / kSecond;
     if (now_s_ != 0 && (second <= now_s_ - kWindow || second > now_s_ + kFuture)) return;
-    if (record.l7) learn_names(*record.l7);
-    Edge* edge = edge_of(record.context);
+    if (l7) learn_names(*l7);
+    Edge* edge = edge_of(*record.owners.context);
     if (edge == nullptr) {
         ++crowded_;
         return;
@@ -395,13 +396,13 @@ void Graph::add(const Record& record) {
         break;
     }
     case Kind::l7:
-        edge->l7 |= 1U << static_cast<unsigned>(record.l7->protocol);
-        if (record.l7->type != model::L7::Type::response) break;
+        edge->l7 |= 1U << static_cast<unsigned>(l7->protocol);
+        if (l7->type != model::L7::Type::response) break;
         count(&Cell::requests);
-        if (record.l7->status == model::L7::Status::error) count(&Cell::errors);
-        if (record.l7->latency_ns != 0) {
-            edge->window.latency(second, record.l7->latency_ns);
-            total_->latency(second, record.l7->latency_ns);
+        if (l7->status == model::L7::Status::error) count(&Cell::errors);
+        if (l7->latency_ns != 0) {
+            edge->window.latency(second, l7->latency_ns);
+            total_->latency(second, l7->latency_ns);
         }
         break;
     case Kind::replied:

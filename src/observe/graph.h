@@ -44,7 +44,8 @@ public:
     Graph(const Graph&) = delete;
     Graph& operator=(const Graph&) = delete;
 
-    void add(const Record& record);
+    void add(const RecordView& record);
+    void add(const Record& record) { add(view(record)); }
     // Workloads that are attached here are on the map before they talk.
     void set_directory(const std::shared_ptr<const model::Directory>& directory);
     // Moves the windows to this moment (CLOCK_REALTIME) and ends a round: changes() tells what happened up to here.

@@ -16,7 +16,7 @@ using Json = nlohmann::json;
 constexpr std::int64_t kTime = 1'795'597'200'123'456'789; // 2026-11-25T09:00:00.123456789Z
 
 model::Flow flow(const bl_flow_event& raw) {
-    Enricher enricher("/nonexistent");
+    Enricher enricher("/nonexistent", "/nonexistent");
     enricher.set_directory(directory());
     model::Flow flow = to_flow(enricher.enrich(decode_flow(bytes(raw)).value()), 42);
     flow.time_ns = kTime;

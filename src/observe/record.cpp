@@ -11,7 +11,7 @@ T value_or_empty(const std::shared_ptr<const T>& shared) {
     return shared ? *shared : T{};
 }
 
-model::FlowEnd flow_end(const Record& record, std::size_t side) {
+model::FlowEnd flow_end(const RecordView& record, std::size_t side) {
     const Path& path = record.context->path;
     const Names& names = side == 0 ? *record.context->source : *record.context->destination;
     model::FlowEnd end;
@@ -23,12 +23,17 @@ model::FlowEnd flow_end(const Record& record, std::size_t side) {
     end.space = names.space;
     end.name = names.name;
     end.labels = names.labels;
-    if (const ProcessInfo* info = record.process[side].get()) {
+    end.names = value_or_empty(record.context->names[side]);
+    if (const ProcessInfo* info = record.process[side]) {
         end.process.pid = info->key.pid;
         end.process.uid = info->key.uid;
         end.process.start_ns = info->key.start_ns;
         end.process.comm.assign(info->key.comm, ::strnlen(info->key.comm, sizeof info->key.comm));
-        end.process.binary = value_or_empty(info->binary);
+        const auto facts = info->facts();
+        end.process.binary = facts->binary;
+        end.process.user = facts->user;
+        end.process.container = facts->container;
+        end.process.ancestry = facts->ancestry;
     }
     return end;
 }
@@ -43,7 +48,28 @@ Record lost_record(std::int64_t time_ns, std::uint64_t count) {
     return record;
 }
 
-model::Flow to_flow(const Record& record, std::uint64_t number) {
+RecordView view(const Record& record) {
+    RecordView out;
+    out.time_ns = record.time_ns;
+    out.opened_ns = record.opened_ns;
+    out.packets = record.packets;
+    out.bytes = record.bytes;
+    out.context = record.context.get();
+    out.owners.context = &record.context;
+    for (std::size_t side = 0; side < 2; ++side) {
+        out.process[side] = record.process[side].get();
+        out.owners.process[side] = &record.process[side];
+    }
+    out.l7 = record.l7 ? &record.l7 : nullptr;
+    out.port = record.port;
+    out.kind = record.kind;
+    out.tcp_flags = record.tcp_flags;
+    out.icmp_type = record.icmp_type;
+    out.icmp_code = record.icmp_code;
+    return out;
+}
+
+model::Flow to_flow(const RecordView& record, std::uint64_t number) {
     model::Flow flow;
     flow.number = number;
     flow.time_ns = record.time_ns;
@@ -77,7 +103,7 @@ model::Flow to_flow(const Record& record, std::uint64_t number) {
         flow.bytes[side] = record.bytes[side];
     }
     flow.interface = value_or_empty(context.interface);
-    flow.l7 = record.l7;
+    if (record.l7) flow.l7 = *record.l7;
     return flow;
 }
 

@@ -2,9 +2,9 @@
 //
 // Names are looked up once, when the flow arrives, with the directory of that moment: what is shown later is what was
 // true then, and no old directory has to stay alive. The facts of a pair of ends (names, labels, rule titles) are one
-// Context that all flows between them share; equal strings and label sets are shared between contexts too. So a
-// stored flow costs 128 bytes when peers repeat (13 MB for 100,000), about 390 in the worst case of a new pair of
-// ends each time. The model::Flow with its own strings is made only for flows that somebody reads.
+// Context that all flows between them share; equal strings and label sets are shared between contexts too. The
+// store keeps a flow in 64 bytes (store.cpp): 68 MB for a million when peers repeat. The model::Flow with its own
+// strings is made only for flows that somebody reads.
 #pragma once
 
 #include <array>
@@ -31,6 +31,8 @@ struct Context {
     std::shared_ptr<const std::string> service;
     std::shared_ptr<const std::string> interface;
     std::shared_ptr<const std::vector<std::string>> denied_by;
+    // What the other end was told that each address is called; null: nothing.
+    std::array<std::shared_ptr<const std::vector<std::string>>, 2> names;
 };
 
 struct Record {
@@ -47,12 +49,36 @@ struct Record {
     std::uint8_t icmp_type = 0;
     std::uint8_t icmp_code = 0;
 };
-static_assert(sizeof(Record) == 128);
+
+// A record where it lies: valid as long as that. What it points to is owned by the shared pointers behind `owners`.
+struct RecordView {
+    struct Owners {
+        const std::shared_ptr<const Context>* context = nullptr;
+        std::array<const std::shared_ptr<const ProcessInfo>*, 2> process{};
+    };
+
+    std::int64_t time_ns = 0;
+    std::int64_t opened_ns = 0;
+    std::array<std::uint64_t, 2> packets{};
+    std::array<std::uint64_t, 2> bytes{};
+    const Context* context = nullptr;
+    std::array<const ProcessInfo*, 2> process{};
+    const std::shared_ptr<const model::L7>* l7 = nullptr; // null: none
+    std::array<std::uint16_t, 2> port{};
+    model::Flow::Kind kind = model::Flow::Kind::opened;
+    std::array<std::uint8_t, 2> tcp_flags{};
+    std::uint8_t icmp_type = 0;
+    std::uint8_t icmp_code = 0;
+    Owners owners{};
+};
+RecordView view(const Record& record);
 
 // Where events get lost.
 inline constexpr const char* kLostInRing = "ring"; // the kernel found no room in bl_flows
 inline constexpr const char* kLostInQueue =
     "queue"; // a reader was slower than the store's turnover
+inline constexpr const char* kLostInHistory =
+    "history"; // the history was too slow, had no room, or its file is damaged
 
 inline model::Flow::Verdict verdict(model::Flow::Kind kind) {
     return kind == model::Flow::Kind::dropped || kind == model::Flow::Kind::revoked
@@ -61,6 +87,9 @@ inline model::Flow::Verdict verdict(model::Flow::Kind kind) {
 }
 
 Record lost_record(std::int64_t time_ns, std::uint64_t count);
-model::Flow to_flow(const Record& record, std::uint64_t number);
+model::Flow to_flow(const RecordView& record, std::uint64_t number);
+inline model::Flow to_flow(const Record& record, std::uint64_t number) {
+    return to_flow(view(record), number);
+}
 
 } // namespace beeline::observe

@@ -72,7 +72,7 @@ TEST_F(StoreTest, EmptyStoreHasNothing) {
     EXPECT_EQ(drain(store.read({})), Numbers{});
     EXPECT_EQ(drain(store.read({}, Order::newest_first)), Numbers{});
     EXPECT_EQ(store.stats().stored, 0U);
-    EXPECT_EQ(store.stats().capacity, 100'000U);
+    EXPECT_EQ(store.stats().capacity, 1'000'000U);
 }
 
 TEST_F(StoreTest, BothOrders) {
@@ -137,6 +137,128 @@ TEST_F(StoreTest, SinceAndLast) {
     EXPECT_EQ(drain(store.read({.since_ns = 98, .last = 2})), (Numbers{99, 100}));
     EXPECT_EQ(drain(store.read({.since_ns = 98, .last = 10})), (Numbers{98, 99, 100}));
     EXPECT_EQ(drain(store.read({.since_ns = 101})), Numbers{});
+}
+
+TEST_F(StoreTest, UntilAndFirst) {
+    Store store;
+    fill(store, 100);
+    EXPECT_EQ(drain(store.read({.since_ns = 10, .until_ns = 12})), (Numbers{10, 11, 12}));
+    EXPECT_EQ(drain(store.read({.since_ns = 98, .first = 2})), (Numbers{98, 99}));
+    EXPECT_EQ(drain(store.read({.first = 3})), (Numbers{1, 2, 3}));
+    EXPECT_EQ(drain(store.read({.first = 0})), Numbers{});
+    EXPECT_EQ(drain(store.read({.until_ns = 50, .last = 2})), (Numbers{49, 50}));
+    EXPECT_EQ(drain(store.read({.first = 2, .follow = true})), (Numbers{1, 2}));
+}
+
+TEST_F(StoreTest, NumbersGoOnAfterARestart) {
+    Store store(2000, 1'000'001);
+    EXPECT_EQ(store.stats().stored, 0U);
+    fill(store, 3);
+    EXPECT_EQ(drain(store.read({})), range(1'000'001, 1'000'003));
+    EXPECT_EQ(drain(store.read({.last = 2})), range(1'000'002, 1'000'003));
+    EXPECT_EQ(store.stats().stored, 3U);
+    fill(store, 9997);
+    EXPECT_EQ(drain(store.read({})), range(1'008'001, 1'010'000));
+    EXPECT_EQ(store.stats().total, 1'010'000U);
+}
+
+TEST_F(StoreTest, ReadFromANumber) {
+    Store store(2000);
+    fill(store, 10'000);
+    EXPECT_EQ(drain(store.read_from(9'990, {})), range(9'990, 10'000));
+    EXPECT_EQ(drain(store.read_from(5, {})), range(8'001, 10'000));
+    Reader reader = store.read_from(10'001, {.follow = true});
+    EXPECT_FALSE(reader.next_record());
+    fill(store, 1);
+    const auto seen = reader.next_record();
+    ASSERT_TRUE(seen);
+    EXPECT_EQ(seen->number, 10'001U);
+    EXPECT_EQ(seen->record.context, opened_.context.get());
+    EXPECT_EQ(reader.position(), 10'002U);
+}
+
+// What a record says comes out of the store as it went in.
+TEST_F(StoreTest, PackingLosesNothing) {
+    Store store;
+    bl_flow_event icmp = opened();
+    icmp.key.proto = 1;
+    icmp.icmp_type = 8;
+    icmp.icmp_code = 3;
+    icmp.tcp_flags[0] = 0;
+    std::vector<Record> records{
+        opened_, denied_, enricher_.enrich(decode_flow(bytes(closed())).value()),
+        enricher_.enrich(decode_flow(bytes(icmp)).value()), lost_record(5, 77)};
+    records[0].l7 = std::make_shared<model::L7>();
+    records[1].bytes = {1ULL << 60, ~0ULL};
+    records[1].opened_ns = 1234567890123456789;
+    for (int round = 0; round < 400; ++round) // across chunks
+        for (const Record& record : records)
+            store.append(record);
+    store.publish();
+    Reader reader = store.read({});
+    for (int round = 0; round < 400; ++round) {
+        for (const Record& record : records) {
+            const auto seen = reader.next_record();
+            ASSERT_TRUE(seen);
+            const RecordView& view = seen->record;
+            EXPECT_EQ(view.context, record.context.get());
+            EXPECT_EQ(view.process[0], record.process[0].get());
+            EXPECT_EQ(view.process[1], record.process[1].get());
+            EXPECT_EQ(view.l7 ? *view.l7 : nullptr, record.l7);
+            EXPECT_EQ(view.kind, record.kind);
+            EXPECT_EQ(view.opened_ns, record.opened_ns);
+            EXPECT_EQ(view.packets, record.packets);
+            EXPECT_EQ(view.bytes, record.bytes);
+            EXPECT_EQ(view.port, record.port);
+            EXPECT_EQ(view.tcp_flags, record.tcp_flags);
+            EXPECT_EQ(view.icmp_type, record.icmp_type);
+            EXPECT_EQ(view.icmp_code, record.icmp_code);
+        }
+    }
+}
+
+// Every flow with ends and processes of its own: the shelves of a chunk are full.
+TEST_F(StoreTest, NothingRepeats) {
+    Store store(3000);
+    for (std::uint32_t i = 1; i <= 5000; ++i) {
+        Record record = opened_;
+        auto context = std::make_shared<Context>(*opened_.context);
+        context->path.ifindex = i;
+        record.context = std::move(context);
+        for (auto& process : record.process) {
+            bl_process key{};
+            key.pid = i;
+            process = std::make_shared<ProcessInfo>(key);
+        }
+        record.l7 = std::make_shared<model::L7>();
+        store.append(std::move(record));
+    }
+    store.publish();
+    Reader reader = store.read({});
+    std::uint32_t i = 2001;
+    while (const auto seen = reader.next_record()) {
+        ASSERT_EQ(seen->number, i);
+        ASSERT_EQ(seen->record.context->path.ifindex, i);
+        ASSERT_EQ(seen->record.process[1]->key.pid, i);
+        ++i;
+    }
+    EXPECT_EQ(i, 5001U);
+}
+
+TEST_F(StoreTest, TwoProducers) {
+    Store store(kFlows);
+    const auto produce = [&] {
+        for (std::size_t i = 0; i < kFlows / 2; ++i) {
+            store.append(i % 2 ? opened_ : denied_);
+            if (i % 64 == 0) store.publish();
+        }
+        store.publish();
+    };
+    std::thread other(produce);
+    produce();
+    other.join();
+    EXPECT_EQ(drain(store.read({})), range(1, kFlows));
+    EXPECT_EQ(drain(store.read({.verdicts = {model::Flow::Verdict::dropped}})).size(), kFlows / 2);
 }
 
 TEST_F(StoreTest, FollowerBeginsWithThePresent) {

@@ -263,16 +263,17 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.b
         self.assertEqual(code, 0, f"{out} {err}")
 
 
-def make_image(rootfs, target):
+def make_image(rootfs, target, tag=IMAGE, entrypoint=()):
     """A docker-archive of one layer, as `podman save` writes it, without needing podman."""
     with open(rootfs, "rb") as file:
         digest = hashlib.sha256(file.read()).hexdigest()
-    folder = os.path.join(os.path.dirname(target), "image")
+    folder = target + ".image"
     os.mkdir(folder)
     shutil.copy(rootfs, os.path.join(folder, "layer.tar"))
-    write(os.path.join(folder, "config.json"), {"architecture": "amd64", "os": "linux", "config": {},
+    write(os.path.join(folder, "config.json"), {"architecture": "amd64", "os": "linux",
+                                                "config": {"Entrypoint": list(entrypoint)} if entrypoint else {},
                                                 "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]}})
-    write(os.path.join(folder, "manifest.json"), [{"Config": "config.json", "RepoTags": [IMAGE], "Layers": ["layer.tar"]}])
+    write(os.path.join(folder, "manifest.json"), [{"Config": "config.json", "RepoTags": [tag], "Layers": ["layer.tar"]}])
     with tarfile.open(target, "w") as tar:
         for name in ("config.json", "manifest.json", "layer.tar"):
             tar.add(os.path.join(folder, name), name)

@@ -108,16 +108,26 @@ bool mount_propagation(Scene&, const Container& c, const Field& f, Value& v) {
     if (mount != nullptr) v.text = mount->propagation;
     return mount != nullptr;
 }
-bool label(Scene&, const Container& c, const Field& f, Value& v) {
-    const auto found = c.labels.find(f.argument);
-    if (found == c.labels.end()) return false;
+using Labels = std::map<std::string, std::string>;
+bool label(const Labels& labels, const Field& f, Value& v) {
+    const auto found = labels.find(f.argument);
+    if (found == labels.end()) return false;
     v.text = found->second;
     return true;
 }
-bool all_labels(Scene& s, const Container& c, const Field&, Value& v) {
-    if (c.labels.empty()) return false;
+const Labels& labels_of_pod(const Container& c) {
+    return c.pod_labels.empty() ? c.labels : c.pod_labels;
+}
+bool container_label(Scene&, const Container& c, const Field& f, Value& v) {
+    return label(c.labels, f, v);
+}
+bool pod_label(Scene&, const Container& c, const Field& f, Value& v) {
+    return label(labels_of_pod(c), f, v);
+}
+bool all_labels(Scene& s, const Labels& labels, Value& v) {
+    if (labels.empty()) return false;
     Writer out(s.arena);
-    for (const auto& [key, value] : c.labels) {
+    for (const auto& [key, value] : labels) {
         if (!out.empty()) out.add(", ");
         out.add(key);
         out.add(':');
@@ -125,6 +135,12 @@ bool all_labels(Scene& s, const Container& c, const Field&, Value& v) {
     }
     v.text = out.finish();
     return true;
+}
+bool container_labels(Scene& s, const Container& c, const Field&, Value& v) {
+    return all_labels(s, c.labels, v);
+}
+bool pod_labels(Scene& s, const Container& c, const Field&, Value& v) {
+    return all_labels(s, labels_of_pod(c), v);
 }
 bool address(Scene&, const Container& c, const Field&, Value& v) {
     if (c.addresses.empty()) return false;
@@ -211,8 +227,8 @@ constexpr FieldRow kFields[] = {
     BL_ROW("container.ip", nothing, 0, address, "first address of the container"),
     BL_ROW("container.hostname", nothing, 0, text_of<&Container::host_name>,
            "host name of the container"),
-    BL_ROW("container.label", name, 0, label, "value of one label of the container"),
-    BL_ROW("container.labels", nothing, 0, all_labels, "all labels of the container"),
+    BL_ROW("container.label", name, 0, container_label, "value of one label of the container"),
+    BL_ROW("container.labels", nothing, 0, container_labels, "all labels of the container"),
     {"container.start_ts", Type::time, Many::one, Takes::nothing, kNotHost, started, nullptr,
      "start of its pid namespace, ns since the epoch"},
     {"container.duration", Type::duration, Many::one, Takes::nothing, kNotHost, age, nullptr,
@@ -233,8 +249,8 @@ constexpr FieldRow kFields[] = {
            "id of the sandbox of the pod"),
     BL_ROW("k8s.pod.full_sandbox_id", nothing, 0, text_of<&Container::pod_sandbox_id>,
            "id of the sandbox of the pod"),
-    BL_ROW("k8s.pod.label", name, 0, label, "value of one label of the pod"),
-    BL_ROW("k8s.pod.labels", nothing, 0, all_labels, "all labels of the pod"),
+    BL_ROW("k8s.pod.label", name, 0, pod_label, "value of one label of the pod"),
+    BL_ROW("k8s.pod.labels", nothing, 0, pod_labels, "all labels of the pod"),
     BL_ROW("k8s.pod.ip", nothing, 0, pod_address, "address of the pod"),
     BL_GONE("k8s.pod.cni.json"),
     BL_ROW("k8s.ns.name", nothing, kSuggested, text_of<&Container::pod_namespace>,

@@ -67,7 +67,10 @@ std::optional<ContainerId> named_by_parent(const std::vector<std::string_view>& 
     if (is_id(part)) {
         if (parent == "docker") return ContainerId{std::string(part), "docker", false, {}};
         // The kubelet's folder of a pod; the runtime is known when its files are found.
-        if (parent.starts_with("pod") && parts[0].starts_with("kubepods"))
+        // The kubelet may have been given a cgroup for all its pods.
+        if (parent.starts_with("pod") &&
+            std::any_of(parts.begin(), parts.begin() + static_cast<std::ptrdiff_t>(at),
+                        [](auto above) { return above.starts_with("kubepods"); }))
             return ContainerId{std::string(part), "containerd", false, {}};
         if (parent == "libpod_parent") return ContainerId{std::string(part), "podman", false, {}};
     }

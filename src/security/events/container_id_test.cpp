@@ -27,6 +27,7 @@ TEST(ContainerId, FollowsTheLayoutsOfTheRuntimes) {
         {"/system.slice/docker-" + kId, ""}, // not what docker makes
         {"/docker/" + kId + "/docker/" + kOther, "docker", kOther},
         {"/kubepods/burstable/pod1234/" + kId, "containerd"},
+        {"/kubelet/kubepods/besteffort/pod1234/" + kId, "containerd"}, // --cgroup-root
         {"/kubepods.slice/kubepods-pod1.slice/cri-containerd-" + kId + ".scope", "containerd"},
         {"/kubepods.slice/kubepods-pod1.slice/crio-" + kId + ".scope", "cri-o"},
         {"/kubepods.slice/kubepods-pod1.slice/crio-" + kId, "cri-o"},

@@ -303,6 +303,9 @@ Container container_metadata(const ContainerId& id, const MetadataSources& sourc
             if (index) read_storage_index(*index, id.id, out);
         }
     }
+    if (out.runtime != "docker" && out.runtime != "podman" && sources.kubernetes &&
+        sources.kubernetes(id, out))
+        return out;
     const auto& socket = out.runtime == "docker"   ? sources.docker_socket
                          : out.runtime == "podman" ? sources.podman_socket
                                                    : std::string();

@@ -1,6 +1,7 @@
 // What the runtimes know of a container, from their files and local sockets. Blocks for up to a second.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +20,8 @@ struct MetadataSources {
     // Servers of Docker's API.
     std::string docker_socket = "/var/run/docker.sock";
     std::string podman_socket = "/run/podman/podman.sock";
+    // Asks the runtimes of Kubernetes, and adds what they say: false if none has the container. Blocks; may be empty.
+    std::function<bool(const ContainerId&, Container&)> kubernetes;
 };
 
 // Whether some runtime has a container of this id: a few look-ups of folders, quick.

@@ -46,7 +46,8 @@ struct Container {
     bool privileged = false;
     std::vector<Mount> mounts;
     std::map<std::string, std::string> labels;
-    std::string pod_namespace; // Kubernetes
+    std::map<std::string, std::string> pod_labels; // empty: those of the container stand for them
+    std::string pod_namespace;                     // Kubernetes
     std::string pod_name;
     std::string pod_uid;
     std::string pod_sandbox_id;

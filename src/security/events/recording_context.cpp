@@ -24,6 +24,15 @@ std::map<std::uint32_t, std::string> names_of(const json& object) {
     return out;
 }
 
+std::map<std::string, std::string> labels_of(const json& object) {
+    std::map<std::string, std::string> out;
+    if (!object.is_object()) return out;
+    for (const auto& [key, value] : object.items()) {
+        if (value.is_string()) out.emplace(key, value.get_ref<const std::string&>());
+    }
+    return out;
+}
+
 json container_json(const Container& container) {
     auto mounts = json::array();
     for (const auto& mount : container.mounts)
@@ -45,6 +54,7 @@ json container_json(const Container& container) {
             {"privileged", container.privileged},
             {"mounts", std::move(mounts)},
             {"labels", container.labels},
+            {"pod_labels", container.pod_labels},
             {"pod_namespace", container.pod_namespace},
             {"pod_name", container.pod_name},
             {"pod_uid", container.pod_uid},
@@ -76,11 +86,8 @@ Container container_of(const json& object) {
                                   .writable = bool_member(mount, "writable"),
                                   .propagation = text_member(mount, "propagation")});
     }
-    if (const auto& labels = member(object, "labels"); labels.is_object()) {
-        for (const auto& [key, value] : labels.items()) {
-            if (value.is_string()) out.labels.emplace(key, value.get_ref<const std::string&>());
-        }
-    }
+    out.labels = labels_of(member(object, "labels"));
+    out.pod_labels = labels_of(member(object, "pod_labels"));
     out.pod_namespace = text_member(object, "pod_namespace");
     out.pod_name = text_member(object, "pod_name");
     out.pod_uid = text_member(object, "pod_uid");

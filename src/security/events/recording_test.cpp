@@ -153,6 +153,7 @@ TEST(Recording, CarriesItsContext) {
     container.privileged = true;
     container.mounts = {{"/a", "/b", "Z", true, "rprivate"}};
     container.labels = {{"k", "v"}};
+    container.pod_labels = {{"app", "w"}};
     container.pod_namespace = "ns";
     container.pod_name = "pod";
     container.pod_uid = "uid";
@@ -180,6 +181,8 @@ TEST(Recording, CarriesItsContext) {
     EXPECT_TRUE(placement.container->mounts.at(0).writable);
     EXPECT_EQ(placement.container->users, container.users);
     EXPECT_EQ(placement.container->groups, container.groups);
+    EXPECT_EQ(placement.container->labels, container.labels);
+    EXPECT_EQ(placement.container->pod_labels, container.pod_labels);
     EXPECT_TRUE(placement.container->privileged);
     // Every other field: the same JSON again.
     context.hostname = "node";

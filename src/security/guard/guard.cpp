@@ -195,6 +195,10 @@ void Guard::post(std::function<void()> task) {
     (void)write(wake_.get(), &one, sizeof one);
 }
 
+void Guard::find(ProcessKey key, std::function<void(const Process*)> visit) {
+    post([this, key, visit = std::move(visit)] { visit(tree_.find(key)); });
+}
+
 void Guard::place_again(std::uint64_t cgroup) {
     post([this, cgroup] { tree_.place_again(cgroup); });
 }

@@ -96,6 +96,7 @@ public:
     // Control thread.
     [[nodiscard]] const rules::LoadResult& loaded() const { return loaded_; }
 
+    // Any thread.
     [[nodiscard]] std::size_t rules_in_force() const { return rules_in_force_; }
     // Host names that the rules compare addresses with (HostFacts::resolved).
     [[nodiscard]] const std::vector<std::string>& names() const { return names_; }
@@ -108,6 +109,9 @@ public:
     std::shared_ptr<Tap> watch(EventTest wanted);
     // Every record as it comes from the kernel. `wider` is added to what the rules need for as long as the tap lives.
     Result<std::shared_ptr<Tap>> record(const Capture& wider);
+    // Looks a process up and calls `visit` on the guard's thread; null when it is not known. What the kernel told before this
+    // call has been taken in by then. Never waits.
+    void find(ProcessKey key, std::function<void(const Process*)> visit);
     // The placement of a cgroup changed (0: of all).
     void place_again(std::uint64_t cgroup);
     void set_host(std::shared_ptr<const HostFacts> host);
@@ -130,7 +134,7 @@ private:
     EventSource source_;
     rules::LoadResult loaded_;
     Capture rules_capture_; // of the rules in force
-    std::size_t rules_in_force_ = 0;
+    std::atomic<std::size_t> rules_in_force_{0};
     std::vector<std::string> names_;
     std::vector<std::pair<std::weak_ptr<Tap>, Capture>> recordings_;
 

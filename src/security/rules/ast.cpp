@@ -28,7 +28,9 @@ std::string to_text(const Expression& expression) {
     return out + "[" + (bare ? argument : in_quotes(argument)) + "]";
 }
 
-std::string to_text(const Value& value) { return value.quoted ? in_quotes(value.text) : value.text; }
+std::string to_text(const Value& value) {
+    return value.quoted ? in_quotes(value.text) : value.text;
+}
 
 std::string check_text(const Node& node) {
     std::string out = to_text(node.left) + " ";
