@@ -15,6 +15,8 @@ constexpr std::string_view kDefaultLast = "20";
 struct Flags {
     bool follow = false;
     std::string since;
+    std::string until;
+    std::string first;
     std::string last;
     std::vector<std::string> pods;
     std::vector<std::string> to_pods;
@@ -32,9 +34,11 @@ api::Parameters parameters_of(const Flags& flags) {
     api::Parameters parameters;
     if (flags.follow) parameters.emplace_back("follow", "1");
     if (!flags.since.empty()) parameters.emplace_back("since", flags.since);
+    if (!flags.until.empty()) parameters.emplace_back("until", flags.until);
+    if (!flags.first.empty()) parameters.emplace_back("first", flags.first);
     if (!flags.last.empty()) parameters.emplace_back("last", flags.last);
     // Everything that is stored is seldom meant.
-    if (!flags.follow && flags.since.empty() && flags.last.empty())
+    if (!flags.follow && flags.since.empty() && flags.first.empty() && flags.last.empty())
         parameters.emplace_back("last", kDefaultLast);
     add_all(parameters, "pod", flags.pods);
     add_all(parameters, "to_pod", flags.to_pods);
@@ -62,11 +66,14 @@ void register_flow_commands(CLI::App& app, Context& context) {
     verb->footer(verb->get_footer() +
                  "\n\nAn option given twice widens (either value), different options narrow (all "
                  "must hold).\n"
-                 "Without --follow, --since and --last the last 20 flows are shown.");
+                 "Without --follow, --since, --first and --last the last 20 flows are shown.");
     verb->add_flag("-f,--follow", flags->follow, "Go on with what happens next");
     verb->add_option("--since", flags->since,
                      "Not older than this: 10m, 1h30m, or 2026-11-25T09:00:00Z")
         ->option_text("TIME");
+    verb->add_option("--until", flags->until, "Not younger than this, as --since")
+        ->option_text("TIME");
+    verb->add_option("--first", flags->first, "The first N that match")->option_text("N");
     verb->add_option("--last", flags->last, "The last N that match")->option_text("N");
     add_many(verb, "--pod", flags->pods, "Either end: NAMESPACE/NAME, NAMESPACE/ or NAME", "POD");
     add_many(verb, "--to-pod", flags->to_pods, "The destination, as --pod", "POD");
