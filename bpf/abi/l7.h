@@ -48,6 +48,15 @@ struct bl_l7_connection {
 };
 BL_STATIC_ASSERT(sizeof(struct bl_l7_connection) == 240, "bl_l7_connection");
 
+/* Where a TLS library keeps a session's socket: cookie of the attachment. */
+enum bl_tls_layout {
+	BL_TLS_UNKNOWN = 0, /* found by what the call uses */
+	BL_TLS_OPENSSL_1_1 = 1,
+	BL_TLS_OPENSSL_3_0 = 2, /* to 3.1 */
+	BL_TLS_OPENSSL_3_2 = 3, /* from 3.2 on */
+	BL_TLS_GO = 4,
+};
+
 /* bl_ct.l7: what became of a connection with BL_CT_L7. */
 #define BL_CT_L7_FIRST 0x1 /* chosen at its first packet */
 #define BL_CT_L7_TOLD 0x2  /* << side: its bl_l7_connection was written */

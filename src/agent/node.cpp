@@ -192,7 +192,7 @@ Result<> Node::run() {
         [this](std::shared_ptr<const model::Objects> objects) { publish(std::move(objects)); }));
     TRY(source_->start(loop_));
     if (config_.l7.choice.mode != model::L7Choice::Mode::off)
-        l7_ = TRY(L7::start(config_.l7, *kernel_, store_, names_));
+        l7_ = TRY(L7::start(config_.l7, *kernel_, store_, names_, cgroup_mount_));
     ready_ = true;
     TRY(reconcile());
     // Programs are replaced in place by this run's.

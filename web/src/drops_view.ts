@@ -101,7 +101,8 @@ export class DropsView implements View {
     let why: string;
     if (reason?.name === "POLICY_DENY") why = `A rule denies it: ${flow.ingress_rule ?? flow.egress_rule ?? ""}`;
     else if (flow.denied_by?.length) {
-      why = `${flow.denied_by.length === 1 ? "A policy selects" : "Policies select"} ${endTitle(subject)} and ${flow.denied_direction === "egress" ? "restrict what it sends" : "restrict what it receives"}: ${flow.denied_by.join(", ")}. None of their rules allows ${endTitle(source)} → ${endTitle(destination)} on ${flow.protocol}${destination.port ? `:${destination.port}` : ""}.`;
+      const one = flow.denied_by.length === 1;
+      why = `${one ? "A policy selects" : "Policies select"} ${endTitle(subject)} and ${one ? "restricts" : "restrict"} what it ${flow.denied_direction === "egress" ? "sends" : "receives"}: ${flow.denied_by.join(", ")}. No rule of ${one ? "it" : "them"} allows ${endTitle(source)} → ${endTitle(destination)} on ${flow.protocol}${destination.port ? `:${destination.port}` : ""}.`;
     } else why = reason?.text ?? "";
     const answer = h("div");
     const ask = h("button", { type: "button", onclick: () => void this.ask(flow, answer) }, "Explain with today's policies");

@@ -1,6 +1,7 @@
 #include "observe/history/cursor.h"
 
 #include <algorithm>
+#include <chrono>
 #include <limits>
 
 #include "base/log.h"
@@ -10,6 +11,12 @@ namespace {
 
 constexpr std::string_view kColumns =
     "number,last,time_min,time_max,entries,lost,contexts,flows FROM block";
+
+std::int64_t now_ns() {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(
+               std::chrono::system_clock::now().time_since_epoch())
+        .count();
+}
 
 model::Flow lost_flow(std::uint64_t number, std::int64_t time_ns, std::uint64_t count) {
     model::Flow flow;
@@ -179,8 +186,9 @@ std::optional<model::Flow> Cursor::backward(std::uint64_t end) {
         if (!here) {
             const auto found = load(containing_, end - 1);
             if (!found || !*found) {
-                if (!found) failed(end);
-                return std::nullopt;
+                if (found) return std::nullopt;
+                failed(end);
+                return lost_flow(*first_, now_ns(), end - *first_);
             }
         }
         while (!ready_.empty() && ready_.back().number >= end)

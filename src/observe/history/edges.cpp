@@ -140,6 +140,7 @@ std::uint32_t EdgeSums::local(const std::string& text) {
 }
 
 void EdgeSums::add(Ends& ends, const RecordView& record) {
+    if (record.kind == model::Flow::Kind::replied) return; // counted when it opened
     if (ends.generation != generation_) {
         ends.ids = {local(ends.source), local(ends.destination), local(ends.service),
                     local(ends.rule)};

@@ -114,7 +114,7 @@ struct FlowQuery::State {
             auto flow = in_history ? from_history() : from_memory();
             if (!flow) {
                 if (in_history) {
-                    in_history = false;
+                    leave_history();
                     continue;
                 }
                 return std::nullopt;
@@ -124,6 +124,13 @@ struct FlowQuery::State {
             return flow;
         }
         return std::nullopt;
+    }
+
+    // A follower may stay for days: it needs no open file for that.
+    void leave_history() {
+        in_history = false;
+        cursor.reset();
+        tried = false;
     }
 
     // From `begin` up to where memory goes on.
@@ -187,7 +194,7 @@ struct FlowQuery::State {
 
     std::optional<model::Flow> from_history_or_memory() {
         if (auto flow = from_history()) return flow;
-        in_history = false;
+        leave_history();
         return from_memory();
     }
 

@@ -74,7 +74,7 @@ Result<> look(const Database& database) {
          {"SELECT length(contexts) + length(flows) FROM block ORDER BY number LIMIT 1",
           "SELECT length(contexts) + length(flows) FROM block ORDER BY number DESC LIMIT 1",
           "SELECT count(*) FROM (SELECT value FROM entry ORDER BY id DESC LIMIT 1)",
-          "SELECT max(time_max) + max(time_min) FROM block",
+          "SELECT (SELECT max(time_max) FROM block) + (SELECT max(time_min) FROM block)",
           "SELECT count(*) FROM (SELECT latency_ns FROM edge ORDER BY hour DESC LIMIT 1)",
           "SELECT count(*) FROM (SELECT value FROM text LIMIT 1)",
           "SELECT count(*) FROM (SELECT lost FROM hour_lost LIMIT 1)"})

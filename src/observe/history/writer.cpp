@@ -19,11 +19,11 @@ namespace {
 
 constexpr std::int64_t kHour = 3600LL * 1'000'000'000;
 constexpr std::int64_t kDay = 24 * kHour;
-constexpr std::int64_t kBatchMs = 100;
+constexpr int kBatchMs = 100;
 constexpr std::uint64_t kBatchFlows = 16 * 1024;
 constexpr std::size_t kBatchEntries = 64 * 1024;
-constexpr std::size_t kSegmentEntries = 64 * 1024;
-constexpr std::int64_t kMaintenanceMs = 1000;
+constexpr std::size_t kSegmentEntries = 32 * 1024;
+constexpr int kMaintenanceMs = 1000;
 constexpr std::int64_t kEdgePruneMs = 60'000;
 constexpr std::int64_t kRetryMs = 500;
 constexpr int kBlocksAtOnce = 16;
@@ -63,7 +63,8 @@ Result<> Writer::load() {
         TRY(database_.value("SELECT last FROM block ORDER BY number DESC LIMIT 1")));
     next_number_ = std::max(next_number_, last + 1);
     const auto entry = static_cast<EntryId>(TRY(database_.value("SELECT max(id) FROM entry")));
-    const auto named = static_cast<EntryId>(TRY(database_.value("SELECT max(entries) FROM block")));
+    const auto named = static_cast<EntryId>(
+        TRY(database_.value("SELECT entries FROM block ORDER BY number DESC LIMIT 1")));
     next_entry_ = std::max({next_entry_, entry + 1, named + 1});
     begin_segment();
     return measure();
@@ -85,19 +86,20 @@ void Writer::run() {
     ::pthread_setname_np(::pthread_self(), "bl-history");
     while (!stopping_) {
         collect();
-        const std::int64_t now = steady_ms();
         if (batch_empty()) {
             maintain();
-            wait(static_cast<int>(kMaintenanceMs), true);
+            // Others that come soon go into the same transaction, and what is only known a moment later is known.
+            if (wait(kMaintenanceMs, true)) wait(kBatchMs, false);
             continue;
         }
-        const std::int64_t due =
-            std::max(batch_full() ? now : batch_began_ms_ + kBatchMs, retry_ms_);
-        if (due > now) {
-            wait(static_cast<int>(due - now), false);
+        if (const std::int64_t left = retry_ms_ - steady_ms(); left > 0) {
+            wait(static_cast<int>(left), false);
             continue;
         }
-        if (commit()) maintain();
+        const bool more = batch_full();
+        if (!commit()) continue;
+        maintain();
+        if (!more) wait(kBatchMs, false);
     }
     // The rest; once is enough when it fails.
     for (collect(); !batch_empty(); collect())
@@ -106,9 +108,10 @@ void Writer::run() {
     reader_.reset();
 }
 
-void Writer::wait(int timeout_ms, bool for_flows) {
+bool Writer::wait(int timeout_ms, bool for_flows) {
     std::array<pollfd, 2> fds{{{stop_.get(), POLLIN, 0}, {reader_->fd(), POLLIN, 0}}};
     ::poll(fds.data(), for_flows ? 2 : 1, timeout_ms);
+    return for_flows && fds[1].revents != 0;
 }
 
 bool Writer::batch_full() const {
@@ -121,10 +124,7 @@ void Writer::collect() {
     while (!batch_full()) {
         const auto seen = reader_->next_record();
         if (!seen) break;
-        if (batch_empty()) {
-            batch_began_ms_ = steady_ms();
-            batch_number_ = seen->number;
-        }
+        if (batch_empty()) batch_number_ = seen->number;
         if (seen->overtaken != 0) {
             add_hole(*seen);
         } else {
@@ -209,8 +209,9 @@ Writer::KnownContext& Writer::context(const RecordView& record) {
 EntryId Writer::process(const RecordView& record, std::size_t side) {
     if (!record.process[side]) return 0;
     const auto [found, is_new] = processes_.try_emplace(record.process[side]);
-    if (is_new) {
+    if (auto facts = record.process[side]->facts(); is_new || facts != found->second.facts) {
         found->second.owner = *record.owners.process[side];
+        found->second.facts = std::move(facts);
         const model::Flow flow = to_flow(record, 0);
         found->second.id =
             intern_process((side == 0 ? flow.source : flow.destination).process,

@@ -1,6 +1,6 @@
 // The thread that follows the store into the database.
 //
-// It reads the store as any follower does and commits what came within 100 ms in one transaction, so neither the ingest
+// It reads the store as any follower does, ten times a second, and commits what came in one transaction, so neither the ingest
 // thread nor the datapath ever waits for it. While it cannot write (no room, say) it holds its batch and tries again; only
 // what the store drops meanwhile is lost. A loss is counted, and recorded where the flows are missing.
 #pragma once
@@ -61,6 +61,7 @@ private:
     };
     struct KnownProcess {
         std::shared_ptr<const ProcessInfo> owner;
+        std::shared_ptr<const ProcessFacts> facts; // that the entry tells; they may come late
         EntryId id = 0;
     };
     struct Entry {
@@ -70,7 +71,8 @@ private:
 
     Result<> load();
     void run();
-    void wait(int timeout_ms, bool for_flows);
+    // Whether there are flows, when it waits for them too.
+    bool wait(int timeout_ms, bool for_flows);
     // What is there, as far as the batch has room.
     void collect();
     void add(const Seen& seen);
@@ -117,7 +119,6 @@ private:
     EdgeSums edges_;
     std::uint64_t batch_flows_ = 0;
     std::uint64_t batch_lost_ = 0;
-    std::int64_t batch_began_ms_ = 0;
     std::uint64_t batch_number_ = 0; // where it begins
 
     std::int64_t next_maintenance_ms_ = 0;
