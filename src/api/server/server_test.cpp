@@ -285,8 +285,8 @@ TEST_F(ServerTest, UnknownParametersAreErrorsEverywhere) {
     EXPECT_EQ(error("GET", "/v1/status?verbose=1").message,
               "unknown parameter 'verbose': this call takes none");
     EXPECT_EQ(error("GET", "/v1/flows?folow=1").message,
-              "unknown parameter 'folow': known are follow, since, last, pod, "
-              "to_pod, verdict, protocol, port, pid");
+              "unknown parameter 'folow': known are follow, since, until, first, last, pod, "
+              "to_pod, verdict, protocol, port, pid, l7, status, method, path");
     EXPECT_EQ(error("POST", "/v1/objects?dryrun=1", "x").code, Code::invalid);
 }
 
