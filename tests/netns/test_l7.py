@@ -354,6 +354,9 @@ class L7(scene.SharedNode):
         self.node.apply([pod("client", "true")])
         self.probed()
         self.mark = scene.last_number(self.node)
+        # curl's sessions do not lead to its sockets: the first makes the agent look at what sockets do.
+        self.curl("-k", f"https://{address}/first")
+        time.sleep(1.5)
         self.curl("-k", f"https://{address}/by/curl")
         self.check_tls("/by/curl")
 
