@@ -9,10 +9,15 @@
 #include <vector>
 
 #include "agent/l7_config.h"
+#include "api/export/options.h"
+#include "api/hubble/options.h"
+#include "api/server/web.h"
 #include "base/log.h"
 #include "base/result.h"
 #include "datapath/kernel.h"
 #include "net/address.h"
+#include "observe/history/options.h"
+#include "observe/metrics/options.h"
 #include "security/engine/engine.h"
 #include "security/outputs/channel.h"
 
@@ -55,8 +60,13 @@ struct Config {
     std::map<std::string, std::uint32_t> ct_timeouts_s;
     std::uint32_t ring_bytes = 16 << 20;
     std::size_t flows_in_memory = 1'000'000;
+    observe::history::Options history; // an empty path: of the instance
     SecurityConfig security;
+    observe::metrics::Options metrics;
+    exporting::Options exports;
+    hubble::Section hubble;
     L7Config l7;
+    api::WebConfig web;
     LogLevel log_level = LogLevel::info;
 };
 

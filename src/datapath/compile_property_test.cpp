@@ -5,6 +5,7 @@
 
 #include "datapath/compile.h"
 #include "support/policy_cases.h"
+#include "support/kernel_model.h"
 #include "support/random_cluster.h"
 
 namespace beeline::datapath {

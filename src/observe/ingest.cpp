@@ -25,7 +25,8 @@ std::uint64_t IngestCounts::refused_total() const {
 }
 
 Ingest::Ingest(Store& store, std::string proc, EventClock clock, std::shared_ptr<DnsNames> names)
-    : store_(store), enricher_(std::move(proc), "/etc/passwd", std::move(names)), clock_(std::move(clock)) {}
+    : store_(store), enricher_(std::move(proc), "/etc/passwd", std::move(names)),
+      clock_(std::move(clock)) {}
 
 void Ingest::record(std::span<const std::byte> bytes) {
     const auto event = decode_flow(bytes);

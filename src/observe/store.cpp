@@ -194,7 +194,7 @@ struct Store::State {
     }
 
     const std::size_t capacity;
-    const std::uint64_t first;
+    std::uint64_t first;
 
     mutable std::mutex mutex;
     std::deque<std::shared_ptr<Chunk>> chunks;
@@ -385,6 +385,17 @@ void Store::publish() {
         if (std::exchange(waiter->armed, false)) ::eventfd_write(waiter->event.get(), 1);
 }
 
+void Store::begin_with(std::uint64_t number) {
+    const std::lock_guard turn(state_->producers);
+    const std::lock_guard lock(state_->mutex);
+    state_->first = state_->end = state_->next = std::max<std::uint64_t>(number, 1);
+}
+
+std::uint64_t Store::oldest() const {
+    const std::lock_guard lock(state_->mutex);
+    return state_->oldest(state_->end);
+}
+
 StoreStats Store::stats() const {
     const State& state = *state_;
     StoreStats stats;
@@ -443,6 +454,16 @@ std::optional<Seen> Reader::next_record() { return position_->forward(); }
 
 std::uint64_t Reader::position() const {
     return position_->order == Order::oldest_first ? position_->begin : position_->end;
+}
+
+void Reader::seek(std::uint64_t number) {
+    Position& position = *position_;
+    const std::lock_guard lock(position.state->mutex);
+    position.begin = std::max(position.state->oldest(position.state->end), number);
+}
+
+void Reader::recovered(std::uint64_t count) {
+    position_->state->lost_queue.fetch_sub(count, std::memory_order_relaxed);
 }
 
 int Reader::fd() const { return position_->waiter ? position_->waiter->event.get() : -1; }

@@ -51,8 +51,13 @@ public:
     // Lets the readers know what was appended, and wakes the followers that wait. Once per batch.
     void publish();
 
+    // Before anything is appended or read: the number of the first flow.
+    void begin_with(std::uint64_t number);
+
     // Any thread.
     [[nodiscard]] StoreStats stats() const;
+    // The oldest number that readers find here, or the next one to come.
+    [[nodiscard]] std::uint64_t oldest() const;
     // Precondition: newest_first does not follow. Readers may outlive the store.
     [[nodiscard]] Reader read(FlowFilter filter, Order order = Order::oldest_first) const;
     // Oldest first, beginning with this number or the oldest one that is there, without a loss for what is older.
@@ -86,6 +91,10 @@ public:
     std::optional<Seen> next_record();
     // Oldest first: the number from which on it goes on reading. Newest first: the number above the next one.
     [[nodiscard]] std::uint64_t position() const;
+    // Oldest first: goes on with this number, or the oldest one that is there, without a loss for what is older.
+    void seek(std::uint64_t number);
+    // So many of the flows that it was too slow for were found elsewhere.
+    void recovered(std::uint64_t count);
 
     // When following: readable once there may be more after next() returned nothing. Level-triggered, for epoll.
     // -1 otherwise, and when the process is out of file descriptors.

@@ -226,9 +226,9 @@ TEST_F(StoreTest, NothingRepeats) {
         context->path.ifindex = i;
         record.context = std::move(context);
         for (auto& process : record.process) {
-            auto info = std::make_shared<ProcessInfo>();
-            info->key.pid = i;
-            process = std::move(info);
+            bl_process key{};
+            key.pid = i;
+            process = std::make_shared<ProcessInfo>(key);
         }
         record.l7 = std::make_shared<model::L7>();
         store.append(std::move(record));

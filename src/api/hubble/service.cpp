@@ -29,10 +29,15 @@ public:
         switch (feed_->next(message_)) {
         case Feed::State::message:
             ++streams_.counters.messages;
+            answered_ = true;
             written_ms_.store(steady_ms(), std::memory_order_relaxed);
             StartWrite(&message_, grpc::WriteOptions().set_no_compression());
             break;
-        case Feed::State::wait: streams_.pump.wait(*this, feed_->fd()); break;
+        case Feed::State::wait:
+            // A client shall see that it is heard, also when nothing happens.
+            if (!std::exchange(answered_, true)) StartSendInitialMetadata();
+            streams_.pump.wait(*this, feed_->fd());
+            break;
         case Feed::State::yield: streams_.pump.post(*this); break;
         case Feed::State::end: finish(feed_->status()); break;
         }
@@ -75,6 +80,7 @@ private:
     OpenFeed open_;
     std::unique_ptr<Feed> feed_;
     grpc::ByteBuffer message_;
+    bool answered_ = false;
     std::atomic<std::int64_t> written_ms_{0}; // 0: no write is pending
     std::atomic<bool> cancelled_{false};
     std::atomic<bool> cut_{false};
@@ -112,11 +118,13 @@ Raw* stream(CallbackServerContext* context, const grpc::ByteBuffer* bytes, Backe
     return new Stream(*context, streams, std::move(open));
 }
 
+// On a thread where it may wait: gRPC's own are few, and a relay waits for answers that they bring.
 template <typename Call>
-grpc::ServerUnaryReactor* unary(CallbackServerContext* context, const Backend& backend, Call call) {
+grpc::ServerUnaryReactor* unary(CallbackServerContext* context, const Backend& backend,
+                                StreamContext& streams, Call call) {
     tell_version(*context, backend);
     auto* reactor = context->DefaultReactor();
-    reactor->Finish(call());
+    streams.pump.run([reactor, call] { reactor->Finish(call()); });
     return reactor;
 }
 
@@ -145,21 +153,24 @@ Raw* ObserverService::GetDebugEvents(CallbackServerContext* context,
 grpc::ServerUnaryReactor* ObserverService::GetNodes(CallbackServerContext* context,
                                                     const ::observer::GetNodesRequest* /*request*/,
                                                     ::observer::GetNodesResponse* response) {
-    return unary(context, backend_, [&] { return backend_.nodes(*response); });
+    return unary(context, backend_, streams_,
+                 [this, response] { return backend_.nodes(*response); });
 }
 
 grpc::ServerUnaryReactor*
 ObserverService::GetNamespaces(CallbackServerContext* context,
                                const ::observer::GetNamespacesRequest* /*request*/,
                                ::observer::GetNamespacesResponse* response) {
-    return unary(context, backend_, [&] { return backend_.namespaces(*response); });
+    return unary(context, backend_, streams_,
+                 [this, response] { return backend_.namespaces(*response); });
 }
 
 grpc::ServerUnaryReactor*
 ObserverService::ServerStatus(CallbackServerContext* context,
                               const ::observer::ServerStatusRequest* /*request*/,
                               ::observer::ServerStatusResponse* response) {
-    return unary(context, backend_, [&] { return backend_.server_status(*response); });
+    return unary(context, backend_, streams_,
+                 [this, response] { return backend_.server_status(*response); });
 }
 
 Raw* PeerService::Notify(CallbackServerContext* context, const grpc::ByteBuffer* request) {

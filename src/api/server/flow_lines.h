@@ -1,15 +1,16 @@
-// The stored and live flows of a reader as lines for GET /v1/flows.
+// The stored and live flows of a query as lines for GET /v1/flows.
 #pragma once
 
 #include <memory>
 #include <string>
 
 #include "api/server/backend.h"
-#include "observe/store.h"
+#include "observe/history/flow_query.h"
 
 namespace beeline::api {
 
-// `follow`: as in the filter that the reader was made with. `node` goes into each record.
-std::unique_ptr<LineStream> flow_lines(observe::Reader reader, bool follow, std::string node);
+// `follow`: as in the filter that the query was made with. `node` goes into each record.
+std::unique_ptr<LineStream> flow_lines(observe::history::FlowQuery query, bool follow,
+                                       std::string node);
 
 } // namespace beeline::api

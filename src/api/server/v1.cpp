@@ -6,13 +6,20 @@
 #include <chrono>
 #include <optional>
 
+#include "api/server/l7_query.h"
 #include "security/events/event.h"
 
 namespace beeline::api {
 namespace {
 
 constexpr std::uint64_t kMaxLast = 10'000'000;
+constexpr std::uint64_t kEdges = 20'000;
+constexpr std::uint64_t kMaxEdges = 1'000'000;
 constexpr std::uint64_t kMaxMapEntries = 10'000'000;
+constexpr std::uint64_t kMaxMatrix = 200;
+constexpr std::int64_t kTopWindowNs = 10'000'000'000;
+constexpr std::int64_t kLeastTopWindowNs = 100'000'000;
+constexpr std::int64_t kMostTopWindowNs = 3600'000'000'000;
 constexpr std::size_t kMapEntries = 1000; // shown when no limit is given
 
 std::int64_t now_ns() {
@@ -63,17 +70,32 @@ Result<Reply> flows(Backend& backend, const Query& query) {
     observe::FlowFilter flows;
     flows.follow = TRY(query.flag("follow"));
     flows.since_ns = TRY(query.moment("since", now_ns()));
+    flows.until_ns = TRY(query.moment("until", now_ns()));
+    flows.first = TRY(query.number("first", 0, kMaxLast));
     flows.last = TRY(query.number("last", 0, kMaxLast));
+    if (flows.follow && flows.until_ns)
+        return fail(Code::invalid, "parameters 'follow' and 'until' exclude each other");
+    if (flows.first && flows.last)
+        return fail(Code::invalid, "parameters 'first' and 'last' exclude each other");
     flows.pods = TRY(query.workloads("pod"));
     flows.to_pods = TRY(query.workloads("to_pod"));
     flows.verdicts = TRY(verdicts(query));
-    flows.protocols = TRY(query.protocols("protocol"));
+    TRY(read_l7(query, flows));
     flows.ports = TRY(query.ports("port"));
     flows.pids = TRY(pids(query));
     Reply reply;
     reply.content_type = "application/jsonl";
     reply.stream = TRY(backend.flows(flows));
     return reply;
+}
+
+Result<Reply> edges(Backend& backend, const Query& query) {
+    observe::history::EdgeQuery edges;
+    edges.since_ns = TRY(query.moment("since", now_ns()));
+    edges.until_ns = TRY(query.moment("until", now_ns()));
+    edges.pods = TRY(query.workloads("pod"));
+    edges.limit = TRY(query.number("limit", 1, kMaxEdges)).value_or(kEdges);
+    return document(backend.edges(edges));
 }
 
 Result<Reply> stream_of(Result<std::unique_ptr<LineStream>> lines, std::string_view type) {
@@ -153,6 +175,78 @@ Result<Reply> explain(Backend& backend, const Query& query) {
                     explain.port == 0 ? "needs one" : "has no ports");
     }
     return document(backend.explain(explain));
+}
+
+// A cursor and an id are opaque: what is no cursor gets the whole map, what is no id is not found.
+constexpr std::size_t kMaxId = 600;
+
+Result<std::string> map_id(const Query& query, std::string_view name) {
+    std::string id = query.text(name);
+    if (id.size() > kMaxId)
+        return fail(Code::invalid, "parameter '{}' is longer than {} bytes", name, kMaxId);
+    return id;
+}
+
+Result<Reply> service_map(Backend& backend, const Query& query) {
+    MapQuery map;
+    map.cursor = TRY(map_id(query, "cursor"));
+    map.follow = TRY(query.flag("follow"));
+    Reply reply;
+    reply.content_type = map.follow ? "application/jsonl" : "application/json";
+    reply.stream = TRY(backend.service_map(map));
+    return reply;
+}
+
+Result<Reply> map_series(Backend& backend, const Query& query) {
+    MapSeriesQuery series;
+    series.node = TRY(map_id(query, "node"));
+    series.from = TRY(map_id(query, "from"));
+    series.to = TRY(map_id(query, "to"));
+    if (series.from.empty() != series.to.empty() || (!series.node.empty() && !series.to.empty()))
+        return fail(Code::invalid, "give 'node', or both 'from' and 'to', or none of them");
+    Reply reply;
+    reply.body = TRY(backend.map_series(series)) + "\n";
+    return reply;
+}
+
+Result<Reply> policy_matrix(Backend& backend, const Query& query) {
+    MatrixQuery matrix;
+    matrix.spaces = query.all("namespace");
+    if (const auto protocols = TRY(query.protocols("protocol")); !protocols.empty())
+        matrix.protocol = protocols[0];
+    if (const auto ports = TRY(query.ports("port")); !ports.empty()) {
+        matrix.port = ports[0];
+        if (!matrix.protocol) matrix.protocol = model::Protocol::tcp;
+    }
+    if (matrix.protocol && has_ports(*matrix.protocol) != matrix.port.has_value()) {
+        return fail(Code::invalid, "parameter 'port': {} {}", model::to_string(*matrix.protocol),
+                    matrix.port ? "has no ports" : "needs one");
+    }
+    matrix.limit = TRY(query.number("limit", 1, kMaxMatrix)).value_or(matrix.limit);
+    return document(backend.policy_matrix(matrix));
+}
+
+Result<Reply> why(Backend& backend, const Query& query) {
+    WhyQuery why;
+    why.source = query.text("source");
+    why.destination = query.text("destination");
+    for (const auto* name : {"source", "destination"})
+        if (query.text(name).empty()) return fail(Code::invalid, "parameter '{}' is missing", name);
+    if (const auto protocols = TRY(query.protocols("protocol")); !protocols.empty())
+        why.protocol = protocols[0];
+    if (const auto ports = TRY(query.ports("port")); !ports.empty()) why.port = ports[0];
+    if (why.port != 0 && !has_ports(why.protocol))
+        return fail(Code::invalid, "parameter 'port': {} has no ports",
+                    model::to_string(why.protocol));
+    return document(backend.why(why));
+}
+
+Result<Reply> top(Backend& backend, const Query& query) {
+    std::int64_t window_ns = kTopWindowNs;
+    if (query.has("window")) window_ns = TRY(parse_duration(query.text("window")));
+    if (window_ns < kLeastTopWindowNs || window_ns > kMostTopWindowNs)
+        return fail(Code::invalid, "parameter 'window': expected 100ms to 1h");
+    return document(backend.top(window_ns));
 }
 
 Result<Reply> apply(Backend& backend, const Request& request) {
@@ -299,6 +393,13 @@ Router v1_routes(Backend& backend) {
     Backend* agent = &backend;
     get("/v1/status", [=](const Request&) { return document(agent->status()); });
     get("/v1/workloads", [=](const Request&) { return document(agent->workloads()); });
+    get("/v1/workloads/{namespace}/{name}", [=](const Request& request) {
+        return document(agent->workload({request.captures.at(0), request.captures.at(1)}));
+    });
+    get("/v1/map", [=](const Request& request) { return service_map(*agent, request.query); },
+        {{"cursor"}, {"follow"}});
+    get("/v1/map/series", [=](const Request& request) { return map_series(*agent, request.query); },
+        {{"node"}, {"from"}, {"to"}});
     get("/v1/services", [=](const Request&) { return document(agent->services()); });
     get("/v1/objects", [=](const Request& request) { return objects(*agent, request.query); },
         {{"kind"}, {"namespace"}, {"name"}});
@@ -311,13 +412,21 @@ Router v1_routes(Backend& backend) {
     get("/v1/flows", [=](const Request& request) { return flows(*agent, request.query); },
         {{"follow"},
          {"since"},
+         {"until"},
+         {"first"},
          {"last"},
          {"pod", true},
          {"to_pod", true},
          {"verdict", true},
          {"protocol", true},
          {"port", true},
-         {"pid", true}});
+         {"pid", true},
+         {"l7"},
+         {"status", true},
+         {"method", true},
+         {"path", true}});
+    get("/v1/edges", [=](const Request& request) { return edges(*agent, request.query); },
+        {{"since"}, {"until"}, {"limit"}, {"pod", true}});
     get("/v1/alerts", [=](const Request& request) { return alerts(*agent, request.query); },
         {{"follow"},
          {"since"},
@@ -343,6 +452,13 @@ Router v1_routes(Backend& backend) {
     get("/v1/policy/explain",
         [=](const Request& request) { return explain(*agent, request.query); },
         {{"source"}, {"destination"}, {"port"}, {"protocol"}});
+    get("/v1/policy/matrix",
+        [=](const Request& request) { return policy_matrix(*agent, request.query); },
+        {{"namespace", true}, {"port"}, {"protocol"}, {"limit"}});
+    get("/v1/why", [=](const Request& request) { return why(*agent, request.query); },
+        {{"source"}, {"destination"}, {"port"}, {"protocol"}});
+    get("/v1/top", [=](const Request& request) { return top(*agent, request.query); },
+        {{"window"}});
     get("/v1/maps", [=](const Request&) { return document(agent->maps()); });
     get("/v1/maps/{name}", [=](const Request& request) { return dump_map(*agent, request); },
         {{"limit"}});

@@ -120,8 +120,7 @@ private:
         columns_end,
         rows,
         parameters,
-        parameters_end,
-        end
+        parameters_end
     };
     struct Half {
         const In& in;
@@ -290,7 +289,6 @@ private:
             return columns_ended(front, reader.le16());
         }
         case Wait::rows: return row(half, front, first, body);
-        case Wait::end: return done(front);
         }
         return std::nullopt;
     }

@@ -11,7 +11,6 @@ namespace {
 
 using model::L7;
 
-constexpr std::uint32_t kVersion3 = 3U << 16U;
 constexpr std::uint32_t kCancel = 80877102;
 constexpr std::uint32_t kSsl = 80877103;
 constexpr std::uint32_t kGss = 80877104;
@@ -177,11 +176,13 @@ private:
             std::string_view text = text_of(reader.rest());
             return text.substr(0, text.find('\0'));
         };
+        // After an error the server leaves out everything up to the next Sync.
+        if (type == 'S') failed_ = false;
+        if (failed_) return std::nullopt;
         Operation operation{Kind::sync, in.time_ns};
         switch (type) {
         case 'Q': {
             const std::string_view text = rest();
-            failed_ = false;
             operation.kind = Kind::query;
             operation.told =
                 context_.emit(in.time_ns, statement(text, part && text.size() == body.size()));
@@ -211,12 +212,10 @@ private:
             const std::string portal(reader.zero_terminated());
             if (!reader.ok()) return GiveUp::lost;
             operation.kind = Kind::execute;
-            if (!failed_) {
-                const auto found = portals_.find(portal);
-                L7 request = found != portals_.end() ? found->second : message();
-                if (request.method.empty() && request.url.empty()) request.method = "EXECUTE";
-                operation.told = context_.emit(in.time_ns, std::move(request));
-            }
+            const auto found = portals_.find(portal);
+            L7 request = found != portals_.end() ? found->second : message();
+            if (request.method.empty() && request.url.empty()) request.method = "EXECUTE";
+            operation.told = context_.emit(in.time_ns, std::move(request));
             break;
         }
         case 'C':
@@ -224,14 +223,12 @@ private:
             if (reader.u8() == 'S' && reader.ok()) statements_.erase(std::string(rest()));
             break;
         case 'D': operation.kind = Kind::describe; break;
-        case 'S': failed_ = false; break;
+        case 'S': break;
         case 'F':
-            failed_ = false;
             operation.kind = Kind::query;
-            break;
+            break;                    // a call of a function, which nobody uses any more
         default: return std::nullopt; // password, COPY data, Flush, Terminate
         }
-        if (failed_) return std::nullopt; // the server leaves it out
         if (operations_.size() >= 4 * context_.options.max_outstanding) return GiveUp::outstanding;
         operations_.push_back(std::move(operation));
         return std::nullopt;
@@ -298,15 +295,14 @@ private:
         std::string error(code);
         if (!text.empty()) (error += ' ') += redact_text(text, context_.options);
         if (front.kind == Kind::query) {
-            front.answer = answer_of(front, error);
+            if (front.told) front.answer = answer_of(front, error);
             return;
         }
         if (front.statement) front.told = context_.emit(front.time_ns, *front.statement);
         tell(front, error);
         if (front.kind == Kind::startup) return operations_.pop_front();
         // Everything up to Sync is left out, be it sent already or not. What was told waits in vain.
-        while (!operations_.empty() && operations_.front().kind != Kind::sync &&
-               operations_.front().kind != Kind::query) {
+        while (!operations_.empty() && operations_.front().kind != Kind::sync) {
             context_.stats.unanswered += operations_.front().told ? 1 : 0;
             operations_.pop_front();
         }

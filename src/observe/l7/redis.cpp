@@ -43,11 +43,11 @@ Match detect(const Start& start) {
     std::string_view text = text_of(start.client);
     if (text.front() != '*') {
         const Line line = first_line(start.client);
-        if (line.size == 0 || !std::all_of(line.text.begin(), line.text.end(),
-                                           [](char c) { return c >= ' ' && c < 0x7f; }))
-            return Match::no;
-        return is_plain(line.text.substr(0, line.text.find(' '))) && !start.middle ? Match::likely
-                                                                                   : Match::no;
+        // A line that a person typed, which other protocols may begin with, too.
+        const std::string_view word = text.substr(0, text.find_first_of(" \r\n"));
+        if (start.middle || !is_plain(word, "._-") || word.size() > 64) return Match::no;
+        if (line.size == 0) return text.size() > 1024 ? Match::no : Match::more;
+        return Match::likely;
     }
     // *N CR LF $N CR LF letters
     for (const char type : {'*', '$'}) {
