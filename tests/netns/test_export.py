@@ -68,6 +68,7 @@ class Files(harness.TestCase):
                 self.assertEqual(flow["flow"]["IP"]["ipVersion"], "IPv4")
                 self.assertNotIn("extensions", flow["flow"])
 
+                node.delete("NetworkPolicy", "none", "shop")
                 drops = node.wait_for(lambda: lines_of(denied))
                 for event in drops:
                     self.assertEqual(set(event["flow"]), {"time", "verdict", "source", "drop_reason_desc"})
@@ -94,7 +95,7 @@ class Files(harness.TestCase):
                               ({"files": [{"path": "/x", "allow": ['{"source_ip": ["nonsense"]}']}]}, "nonsense"),
                               ({"files": [{"path": "/x", "fields": ["colour"]}]}, "colour"),
                               ({"files": [{"path": "x"}]}, "absolute path"),
-                              ({"otlp": [{"endpoint": "http://user:secret@host"}]}, "plain URL"),
+                              ({"otlp": [{"endpoint": "http://127.0.0.1/?token=secret"}]}, "plain URL"),
                               ({"kafka": [{"topic": "x"}]}, "brokers")):
             with self.subTest(words), harness.Node(agent=False, config={"export": export}) as node:
                 code, _, err = node.host(os.path.join(harness.BIN, "beelined"), "--check", "--config", node.config_file)

@@ -175,15 +175,13 @@ Result<> RotatingFile::open() {
 
 Result<> RotatingFile::rotate() {
     fd_.reset();
+    std::error_code ignored;
+    for (const bool zipped : {false, true})
+        if (options_.keep > 0) std::filesystem::remove(older(options_.keep, zipped), ignored);
     for (unsigned number = options_.keep; number > 0; --number) {
         for (const bool zipped : {false, true}) {
+            if (number == 1 && zipped) continue; // the current file is never compressed
             const std::string from = number == 1 ? options_.path : older(number - 1, zipped);
-            if (number == 1 && zipped) continue;
-            std::error_code ignored;
-            if (number == options_.keep) {
-                std::filesystem::remove(older(number, false), ignored);
-                std::filesystem::remove(older(number, true), ignored);
-            }
             if (!std::filesystem::exists(from, ignored)) continue;
             if (::rename(from.c_str(), older(number, zipped).c_str()) != 0)
                 return fail_errno(errno, "cannot rename " + from);
