@@ -25,6 +25,7 @@ public:
         : memory_(hubble::memory_source(store)), history_(history) {}
 
     std::unique_ptr<FlowCursor> open(FlowQuery query) const override {
+        if (query.only_memory) return memory_->open(std::move(query));
         observe::FlowFilter filter;
         filter.follow = query.follow;
         switch (query.begin) {

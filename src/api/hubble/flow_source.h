@@ -23,6 +23,7 @@ struct FlowQuery {
     std::optional<std::int64_t> until_ns; // flows after it will not be read
     std::uint64_t last = 0;
     std::function<bool(const model::Flow&)> counts; // empty: every flow; never asked about losses
+    bool only_memory = false;                       // what memory holds is enough
     bool follow = false;                            // go on with flows to come
 };
 

@@ -209,6 +209,7 @@ grpc::Status LocalBackend::namespaces(::observer::GetNamespacesResponse& out) {
     FlowQuery query;
     query.begin = FlowQuery::Begin::since;
     query.since_ns = std::max(read_until_ns_, now - kNamespaceLifeNs);
+    query.only_memory = true;
     const auto cursor = flows_->open(std::move(query));
     while (const auto flow = cursor->next()) {
         for (const auto* end : {&flow->source, &flow->destination})
