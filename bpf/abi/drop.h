@@ -47,7 +47,10 @@ enum bl_drop_reason {
 	X(affinity_failed, "affinity entries that could not be stored")        \
 	X(svc_translated_sock, "connections translated at the socket")         \
 	X(svc_translated_packet, "connections translated in the packet path")  \
-	X(svc_no_backend, "connections refused because the service has no backend")
+	X(svc_no_backend, "connections refused because the service has no backend") \
+	X(l7_chunks, "pieces of payload written to the ring")                  \
+	X(l7_lost, "pieces of payload lost because the ring was full")         \
+	X(l7_over_budget, "pieces of payload that a workload's budget did not allow")
 
 enum bl_metric {
 #define X(name, help) BL_METRIC_##name,

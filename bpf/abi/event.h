@@ -315,6 +315,19 @@ BL_STATIC_ASSERT(sizeof(struct bl_comm_key) == 20, "bl_comm_key");
 
 /* Map bl_comm: bit 1 << generation where the name is wanted. */
 
+/*
+ * The name of a process as rules know it: that of its last exec, which it cannot change (map bl_name, key thread group).
+ * Absent, of another epoch or of another start: not known, so nothing is held back.
+ */
+struct bl_name {
+	__u64 start_ns; /* CLOCK_BOOTTIME; whole ticks of 10 ms where /proc told it */
+	__u32 epoch;
+	char comm[16];
+	__u32 pad;
+};
+BL_STATIC_ASSERT(sizeof(struct bl_name) == 32, "bl_name");
+#define BL_TICK_NS 10000000
+
 /* Flags of a cgroup (map bl_scope, key cgroup2 id). Absent: not known yet, so nothing is held back. */
 #define BL_SCOPE_CONTAINER 0x1
 #define BL_SCOPE_HOST 0x2
@@ -377,7 +390,7 @@ BL_STATIC_ASSERT(sizeof(struct bl_sensor_config) == 16, "bl_sensor_config");
 /* Map bl_sensor, one entry: which half of bl_want, bl_path and bl_comm is in force. */
 struct bl_sensor {
 	__u32 generation; /* 0 or 1 */
-	__u32 pad;
+	__u32 epoch;	  /* changes when sensors were off meanwhile: see bl_name */
 };
 BL_STATIC_ASSERT(sizeof(struct bl_sensor) == 8, "bl_sensor");
 

@@ -76,6 +76,7 @@ enum bl_ct_state {
 #define BL_CT_HAIRPIN \
 	0x4 /* the client reaches itself through a service: its source is rewritten too */
 #define BL_CT_REPLIED 0x8  /* the first answer was seen */
+#define BL_CT_L7 0x10	   /* its payload is wanted */
 #define BL_CT_REVOKED 0x20 /* the policy took its permission back; reported once */
 #define BL_CT_NAT \
 	0x40 /* translated packet by packet: answers get svc_addr back as their source \
@@ -104,7 +105,7 @@ struct bl_ct {
 	__be16 svc_port;
 	__u8 mac[2][6]; /* source MAC that each end must use; zero: not a workload */
 	__u8 told; /* the first answer was reported; a byte of its own, since the sweep writes it */
-	__u8 pad;  /* zero */
+	__u8 l7;   /* BL_CT_L7_*, of abi/l7.h */
 	__u32 svc_id;
 	__u32 backend;
 	__u32 identity[2];

@@ -30,6 +30,8 @@ enum bl_reserved_identity {
 #define BL_EP_HOST 0x1	  /* an address of this node itself: no interface, no policy */
 #define BL_EP_INGRESS 0x2 /* isolated for ingress: bl_policy decides */
 #define BL_EP_EGRESS 0x4  /* isolated for egress */
+#define BL_EP_L7 0x8	  /* the payload of its TCP connections is wanted */
+#define BL_EP_DNS 0x10	  /* that of its DNS queries is */
 
 /* Value of bl_endpoint; key: union bl_addr (one entry for each address of a local endpoint). */
 struct bl_endpoint {

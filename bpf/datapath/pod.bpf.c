@@ -5,14 +5,17 @@
  * sends. Does the whole job: parse, connection, service, egress and (for a local receiver) ingress
  * policy, delivery. bl_to_pod    tcx/clsact egress of the same device: what the host's stack sends
  * in, from itself or from outside. bl_ct_sweep  run by the agent every few seconds: removes idle
- * connections, reports TCP connections that were answered. Reads bl_endpoint bl_ipcache bl_policy bl_svc bl_slot bl_backend bl_state bl_sock bl_owner;
- * writes bl_ct bl_frag bl_affinity bl_metric bl_drop; events to bl_flows. On any error the packet
+ * connections, reports TCP connections that were answered. bl_l7_stop    run by the agent: a connection's payload is
+ * wanted no more. Reads bl_endpoint bl_ipcache bl_policy bl_svc bl_slot bl_backend bl_state bl_sock bl_owner;
+ * writes bl_ct bl_frag bl_affinity bl_metric bl_drop bl_l7_account; events to bl_flows, payload of chosen
+ * connections to bl_l7. On any error the packet
  * is dropped with a reason that is counted and reported; nothing is let through because something
  * failed.
  */
 #include "lib/common.h"
 #include "lib/conntrack.h"
 #include "lib/lb.h"
+#include "lib/l7.h"
 #include "lib/nat.h"
 #include "lib/policy.h"
 #include "abi/config.h"
@@ -187,6 +190,7 @@ BL_STEP int judge(struct bl_ct *ct, const struct bl_flow_key *key)
 	ct->rule[BL_DIR_EGRESS] = ct->rule[BL_DIR_INGRESS] = BL_FLOW_NO_RULE;
 	if (ct->flags & BL_CT_FROM_HOST)
 		ct->identity[CT_CLIENT] = BL_ID_host;
+	l7_choose(ct, key, client | server);
 	if (addr_equal(&key->src, &key->dst))
 		return 0;
 	if (client & BL_EP_EGRESS && !(ct->flags & BL_CT_FROM_HOST)) {
@@ -545,7 +549,7 @@ BL_STEP int open_connection(struct __sk_buff *skb, const struct bl_packet *p,
 	if (t->hairpin) {
 		ct->flags |= BL_CT_HAIRPIN;
 		identify(ct, &p->key.dst, CT_CLIENT);
-		identify(ct, &p->key.dst, CT_SERVER);
+		l7_choose(ct, &p->key, identify(ct, &p->key.dst, CT_SERVER));
 	} else {
 		verdict = judge(ct, &p->key);
 	}
@@ -562,6 +566,11 @@ BL_STEP int open_connection(struct __sk_buff *skb, const struct bl_packet *p,
 	ct->packets[CT_CLIENT] = 1;
 	ct->bytes[CT_CLIENT] = p->bytes;
 	ct->tcp_flags[CT_CLIENT] = p->tcp_flags;
+	if (unlikely(ct->flags & BL_CT_L7)) {
+		if (p->key.proto != IPPROTO_TCP || p->tcp_flags & TCP_SYN)
+			ct->l7 = BL_CT_L7_FIRST;
+		l7_capture(skb, ct, p, CT_CLIENT);
+	}
 	verdict = ct_insert(&p->key, BPF_ANY);
 	if (verdict)
 		return drop(skb, p, ct, verdict);
@@ -634,6 +643,8 @@ BL_STEP int from_pod_slow(struct __sk_buff *skb, struct bl_packet *p)
 	if (answer)
 		translation_of(ct, &back);
 	if (known) {
+		if (unlikely(ct->flags & BL_CT_L7))
+			l7_capture(skb, ct, p, dir);
 		ct_accept(skb, ct, p, dir);
 		if (front)
 			front->state = ct->state;
@@ -683,6 +694,8 @@ int bl_from_pod(struct __sk_buff *skb)
 			mac = ct->mac[CT_SERVER];
 		}
 		if (likely(in == skb->ifindex && mac_matches(skb, mac))) {
+			if (unlikely(ct->flags & BL_CT_L7))
+				l7_capture(skb, ct, &p, dir);
 			ct_accept(skb, ct, &p, dir);
 			return forward(skb, out);
 		}
@@ -725,6 +738,8 @@ BL_STEP int to_pod_slow(struct __sk_buff *skb, struct bl_packet *p)
 	answer = dir == CT_SERVER && ct->flags & BL_CT_NAT;
 	if (answer)
 		translation_of(ct, &back);
+	if (unlikely(ct->flags & BL_CT_L7))
+		l7_capture(skb, ct, p, dir);
 	ct_accept(skb, ct, p, dir);
 	if (answer) {
 		verdict = translate_answer(skb, p, &back);
@@ -762,6 +777,8 @@ int bl_to_pod(struct __sk_buff *skb)
 			to = ct->ifindex[CT_CLIENT];
 		}
 		if (likely(!from && to == skb->ifindex)) {
+			if (unlikely(ct->flags & BL_CT_L7))
+				l7_capture(skb, ct, &p, dir);
 			ct_accept(skb, ct, &p, dir);
 			return TC_ACT_OK;
 		}
@@ -821,5 +838,21 @@ int bl_ct_sweep(struct bl_sweep *sweep)
 	bpf_for_each_map_elem(&bl_ct, sweep_entry, &local, 0);
 	sweep->seen = local.seen;
 	sweep->removed = local.removed;
+	return 0;
+}
+
+SEC("syscall")
+int bl_l7_stop(struct bl_l7_stop *stop)
+{
+	struct bl_flow_key flow = stop->key, key;
+	struct bl_ct *ct;
+
+	ct_key(&flow, &key);
+	ct = bpf_map_lookup_elem(&bl_ct, &key);
+	if (!ct || ct->opened_ns != stop->opened_ns)
+		return 0;
+	/* A packet at the same moment may undo it: then more payload comes, and the agent says it again. */
+	ct->l7 |= BL_CT_L7_STOP;
+	stop->found = 1;
 	return 0;
 }

@@ -7,6 +7,14 @@
 
 #define CAP_DAC_OVERRIDE 1
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct bl_name);
+} bl_name SEC(".maps");
+
 /* The event's head, of the current task. */
 BL_STEP int task_head(struct event_scratch *s)
 {
@@ -27,17 +35,67 @@ BL_STEP int task_head(struct event_scratch *s)
 	return 0;
 }
 
-/* Is the name of the current process among those wanted for this kind? */
+/* What is known of the name of a process; NULL: nothing that is sure to be of this very process. */
+static __always_inline struct bl_name *task_name_of(__u32 pid, __u64 start_ns)
+{
+	struct bl_name *name = bpf_map_lookup_elem(&bl_name, &pid);
+	__u32 zero = 0;
+	struct bl_sensor *sensor = bpf_map_lookup_elem(&bl_sensor, &zero);
+
+	if (!name || !sensor || name->epoch != sensor->epoch)
+		return NULL;
+	if (name->start_ns == start_ns)
+		return name;
+	return name->start_ns % BL_TICK_NS == 0 &&
+			       name->start_ns / BL_TICK_NS == start_ns / BL_TICK_NS
+		       ? name
+		       : NULL;
+}
+
+static __always_inline void task_name_keep(__u32 pid, __u64 start_ns, const char *comm)
+{
+	__u32 zero = 0;
+	struct bl_sensor *sensor = bpf_map_lookup_elem(&bl_sensor, &zero);
+	struct bl_name name = {.start_ns = start_ns};
+
+	if (!sensor)
+		return;
+	name.epoch = sensor->epoch;
+	bpf_probe_read_kernel_str(name.comm, sizeof(name.comm), comm);
+	/* Better no name than an old one. */
+	if (bpf_map_update_elem(&bl_name, &pid, &name, BPF_ANY))
+		bpf_map_delete_elem(&bl_name, &pid);
+}
+
+/* The name of the current process is inherited by the one that it made. */
+static __always_inline void task_name_inherit(struct task_struct *child)
+{
+	struct task_struct *leader = event_read(bpf_get_current_task_btf(), group_leader);
+	__u32 pid = child->tgid;
+	struct bl_name *name =
+		task_name_of(bpf_get_current_pid_tgid() >> 32, event_read(leader, start_boottime));
+
+	if (name)
+		task_name_keep(pid, child->start_boottime, name->comm);
+	else
+		bpf_map_delete_elem(&bl_name, &pid);
+}
+
+/* Is the name of the current process, as of its last exec, among those wanted for this kind? */
 static __always_inline bool task_comm_wanted(struct event_scratch *s)
 {
 	struct bl_comm_key key = {.kind = s->head.kind};
 	struct task_struct *leader;
+	struct bl_name *name;
 	__u32 *generations;
 
 	if (likely(!(s->want & BL_WANT_COMM)))
 		return true;
 	leader = event_read(bpf_get_current_task_btf(), group_leader);
-	bpf_probe_read_kernel_str(key.comm, sizeof(key.comm), leader->comm);
+	name = task_name_of(bpf_get_current_pid_tgid() >> 32, event_read(leader, start_boottime));
+	if (!name)
+		return true;
+	__builtin_memcpy(key.comm, name->comm, sizeof(key.comm));
 	generations = bpf_map_lookup_elem(&bl_comm, &key);
 	if (generations && *generations & (1U << (s->generation & 1)))
 		return true;

@@ -3,7 +3,7 @@
  * Processes: begin, binary, name, end.
  * Hooks: tp_btf/sched_process_exec, task_newtask (which has the flags, unlike sched_process_fork),
  * sched_process_exit, task_rename.
- * Maps: bl_want, bl_comm, bl_scope (read), bl_scratch, bl_sensor_stat, bl_procs (written).
+ * Maps: bl_want, bl_scope (read), bl_name, bl_scratch, bl_sensor_stat, bl_procs (written).
  * Events: execve, clone, procexit, comm. Everything about a new image is in its event: a process that ends at once leaves
  * nothing to look up. On an error the record goes out with what there is, or is counted as lost.
  */
@@ -38,8 +38,11 @@ static __always_inline void exec_strings(struct event_scratch *s, struct task_st
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(bl_on_exec, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
 {
-	struct event_scratch *s = event_begin(BL_EVENT_execve);
+	struct event_scratch *s;
 
+	/* Nobody else runs in it now, so this is the name that the event has. */
+	task_name_keep(task->tgid, task->start_boottime, task->comm);
+	s = event_begin(BL_EVENT_execve);
 	if (!s)
 		return 0;
 	/* No filter: whoever follows processes needs every one. */
@@ -58,6 +61,7 @@ int BPF_PROG(bl_on_fork, struct task_struct *child, __u64 flags)
 
 	if (child->pid != child->tgid)
 		return 0; /* a thread */
+	task_name_inherit(child);
 	s = event_begin(BL_EVENT_clone);
 	if (!s)
 		return 0;
@@ -84,9 +88,12 @@ int bl_on_exit(unsigned long long *ctx)
 	struct task_struct *task = (struct task_struct *)ctx[0], *leader;
 	struct signal_struct *signal;
 	struct event_scratch *s;
+	__u32 pid;
 
 	if (!exit_is_last(ctx, task))
 		return 0;
+	pid = event_read(task, tgid);
+	bpf_map_delete_elem(&bl_name, &pid);
 	s = event_begin(BL_EVENT_procexit);
 	if (!s)
 		return 0;

@@ -4,7 +4,7 @@
  * Hooks: tp_btf/sys_exit (one dispatcher; a call that nobody wants costs one load), and syscalls/sys_enter_X for the kinds
  * where only the text says what was touched: it is copied before the call, so that a program that changes it meanwhile is
  * found out.
- * Maps: bl_want, bl_comm, bl_scope, bl_path (read), bl_entered, bl_peer, bl_scratch, bl_sensor_stat, bl_events (written).
+ * Maps: bl_want, bl_comm, bl_name, bl_scope, bl_path (read), bl_entered, bl_peer, bl_scratch, bl_sensor_stat, bl_events (written).
  * Events: every kind with a syscall number; a failed execve, the successful one is in process.bpf.c.
  * On an error the record goes out with what there is and a flag, or is counted as lost.
  */

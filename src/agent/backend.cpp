@@ -2,6 +2,8 @@
 
 #include "agent/documents.h"
 #include "agent/history.h"
+#include "agent/policy_matrix.h"
+#include "agent/workload_processes.h"
 #include "api/server/flow_lines.h"
 
 namespace beeline::agent {
@@ -120,6 +122,48 @@ Result<json> NodeBackend::rules() {
 
 Result<json> NodeBackend::reload_rules() {
     return loop_.call([&]() -> Result<json> { return TRY(security())->reload(); });
+}
+
+ServiceMap::Directory NodeBackend::directory() {
+    return loop_.call([this] { return node_.directory(); });
+}
+
+Result<std::unique_ptr<api::LineStream>> NodeBackend::service_map(const api::MapQuery& query) {
+    return node_.service_map().lines(query, [this] { return directory(); });
+}
+
+Result<std::string> NodeBackend::map_series(const api::MapSeriesQuery& query) {
+    return node_.service_map().series(query, directory());
+}
+
+Result<json> NodeBackend::workload(const model::ObjectName& name) {
+    std::string cgroup;
+    json document = TRY(loop_.call([&]() -> Result<json> {
+        const auto* workload = node_.cni().workloads.by_name(name);
+        if (workload == nullptr) {
+            return fail(Code::not_found, "no workload is called {}: see 'beeline ps'",
+                        name.to_string());
+        }
+        cgroup = workload->cgroup;
+        return workload_document(node_, *workload);
+    }));
+    document["processes"] = processes_document(cgroup);
+    // Written by the graph: it parses.
+    document["peers"] = json::parse(node_.service_map().peers("w:" + name.to_string(), directory()),
+                                    nullptr, false);
+    return document;
+}
+
+Result<json> NodeBackend::policy_matrix(const api::MatrixQuery& query) {
+    // Copies: the work is done beside the loop.
+    PolicyScene scene;
+    loop_.call([&] {
+        scene.objects = node_.source().objects();
+        scene.workloads = node_.workloads();
+        scene.host_addresses = node_.host_addresses();
+        return 0;
+    });
+    return policy_matrix_document(scene, query);
 }
 
 Result<api::CniReply> NodeBackend::cni(const api::CniCall& call) {

@@ -28,10 +28,15 @@ public:
     Result<std::unique_ptr<api::LineStream>> record(bool all) override;
     Result<nlohmann::json> rules() override;
     Result<nlohmann::json> reload_rules() override;
+    Result<std::unique_ptr<api::LineStream>> service_map(const api::MapQuery& query) override;
+    Result<std::string> map_series(const api::MapSeriesQuery& query) override;
+    Result<nlohmann::json> workload(const model::ObjectName& name) override;
+    Result<nlohmann::json> policy_matrix(const api::MatrixQuery& query) override;
     Result<api::CniReply> cni(const api::CniCall& call) override;
 
 private:
     Result<Security*> security(); // loop thread
+    ServiceMap::Directory directory();
     Node& node_;
     loop::Loop& loop_;
 };

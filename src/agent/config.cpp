@@ -8,7 +8,10 @@
 #include <sstream>
 
 #include "agent/config_history.h"
+#include "agent/config_hubble.h"
+#include "agent/config_metrics.h"
 #include "agent/config_security.h"
+#include "agent/config_web.h"
 #include "source/yaml.h"
 
 namespace beeline::agent {
@@ -137,15 +140,19 @@ Result<Config> parse_config(std::string_view text, std::string_view file) {
     const auto documents = TRY(yaml::read(text, file));
     if (documents.empty()) return config;
     if (documents.size() > 1) return fail(Code::invalid, "{}: expected one YAML document", file);
-    const auto root =
-        TRY(documents[0].root().map({"node", "source", "network", "services", "datapath",
-                                     "conntrack", "flows", "history", "security", "log"}));
+    const auto root = TRY(documents[0].root().map(
+        {"node", "source", "network", "services", "datapath", "conntrack", "flows", "history",
+         "security", "metrics", "hubble", "l7", "export", "web", "log"}));
     TRY(read_rest(root, config));
     TRY(read_network(root, config));
     TRY(read_conntrack(root, config));
     TRY(read_flows(root, config));
     TRY(read_history(root, config.history));
     TRY(read_security(root, config.security));
+    TRY(read_metrics(root, config.metrics));
+    TRY(read_hubble(root, config.hubble));
+    TRY(read_l7(root, config.l7));
+    TRY(read_web(root, config.web));
     return config;
 }
 

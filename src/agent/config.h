@@ -8,11 +8,15 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/l7_config.h"
+#include "api/hubble/options.h"
+#include "api/server/web.h"
 #include "base/log.h"
 #include "base/result.h"
 #include "datapath/kernel.h"
 #include "net/address.h"
 #include "observe/history/options.h"
+#include "observe/metrics/options.h"
 #include "security/engine/engine.h"
 #include "security/outputs/channel.h"
 
@@ -57,6 +61,10 @@ struct Config {
     std::size_t flows_in_memory = 1'000'000;
     observe::history::Options history; // an empty path: of the instance
     SecurityConfig security;
+    observe::metrics::Options metrics;
+    hubble::Section hubble;
+    L7Config l7;
+    api::WebConfig web;
     LogLevel log_level = LogLevel::info;
 };
 

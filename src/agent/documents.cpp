@@ -199,12 +199,24 @@ json status_document(Node& node) {
     out["losses"] = {{"ring", ring_losses}, {"queue", store.lost_queue}};
     out["history"] = history_document(node.history());
     if (node.config().history.enabled) out["losses"]["history"] = out["history"]["lost"];
+    if (const auto* l7 = node.l7()) {
+        out["l7"] = l7->status();
+        out["losses"]["l7"] = out["l7"]["captured"]["lost_in_ring"];
+    }
     if (auto* security = node.security()) {
         out["security"] = security->status();
         out["losses"]["security"] = out["security"]["lost"];
     } else if (!node.security_error().empty()) {
         out["security"] = {{"error", node.security_error()}};
     }
+    for (const auto& [name, part] : node.status_parts())
+        out[name] = part();
+    if (const auto* hubble = node.hubble()) {
+        out["hubble"] = hubble->status();
+    } else if (!node.hubble_error().empty()) {
+        out["hubble"] = {{"error", node.hubble_error()}};
+    }
+    if (!node.web_status().empty()) out["web"] = node.web_status();
     out["drops"] = json::array();
     if (const auto drops = node.kernel().drops()) {
         for (unsigned reason = 0; reason < drops->size(); ++reason) {
@@ -216,42 +228,45 @@ json status_document(Node& node) {
     return out;
 }
 
-json workloads_document(Node& node) {
-    json list = json::array();
+json workload_document(Node& node, const model::Workload& workload) {
     const auto& objects = *node.source().objects();
-    for (const auto& workload : node.workloads()) {
-        json one{{"id", workload.id},
-                 {"namespace", workload.name.space},
-                 {"name", workload.name.name},
-                 {"labels", model::merged_labels(workload, objects)},
-                 {"ports", named_ports(model::merged_ports(workload, objects))},
-                 {"addresses", texts(workload.addresses)},
-                 {"container", workload.container},
-                 {"interface", workload.interface},
-                 {"host_interface", workload.host_interface},
-                 {"ifindex", workload.ifindex},
-                 {"mac", net::to_string(workload.mac)},
-                 {"netns", workload.netns},
-                 {"cgroup", workload.cgroup},
-                 {"pid", workload.pid},
-                 {"source", workload.source},
-                 {"created", time_text(workload.created)}};
-        if (!workload.addresses.empty()) {
-            const auto endpoint = node.tables().endpoints.find(to_addr(workload.addresses.front()));
-            if (endpoint != node.tables().endpoints.end()) {
-                const auto& value = endpoint->second;
-                one["identity"] = value.identity;
-                one["isolated"] = {{"ingress", (value.flags & BL_EP_INGRESS) != 0},
-                                   {"egress", (value.flags & BL_EP_EGRESS) != 0}};
-                const auto subject = node.directory()->subjects.find(value.identity);
-                if (subject != node.directory()->subjects.end()) {
-                    one["policies"] = {{"egress", subject->second.selecting[0]},
-                                       {"ingress", subject->second.selecting[1]}};
-                }
+    json one{{"id", workload.id},
+             {"namespace", workload.name.space},
+             {"name", workload.name.name},
+             {"labels", model::merged_labels(workload, objects)},
+             {"ports", named_ports(model::merged_ports(workload, objects))},
+             {"addresses", texts(workload.addresses)},
+             {"container", workload.container},
+             {"interface", workload.interface},
+             {"host_interface", workload.host_interface},
+             {"ifindex", workload.ifindex},
+             {"mac", net::to_string(workload.mac)},
+             {"netns", workload.netns},
+             {"cgroup", workload.cgroup},
+             {"pid", workload.pid},
+             {"source", workload.source},
+             {"created", time_text(workload.created)}};
+    if (!workload.addresses.empty()) {
+        const auto endpoint = node.tables().endpoints.find(to_addr(workload.addresses.front()));
+        if (endpoint != node.tables().endpoints.end()) {
+            const auto& value = endpoint->second;
+            one["identity"] = value.identity;
+            one["isolated"] = {{"ingress", (value.flags & BL_EP_INGRESS) != 0},
+                               {"egress", (value.flags & BL_EP_EGRESS) != 0}};
+            const auto subject = node.directory()->subjects.find(value.identity);
+            if (subject != node.directory()->subjects.end()) {
+                one["policies"] = {{"egress", subject->second.selecting[0]},
+                                   {"ingress", subject->second.selecting[1]}};
             }
         }
-        list.push_back(std::move(one));
     }
+    return one;
+}
+
+json workloads_document(Node& node) {
+    json list = json::array();
+    for (const auto& workload : node.workloads())
+        list.push_back(workload_document(node, workload));
     return {{"workloads", std::move(list)}};
 }
 

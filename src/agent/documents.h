@@ -11,6 +11,7 @@
 namespace beeline::agent {
 
 nlohmann::json status_document(Node& node);
+nlohmann::json workload_document(Node& node, const model::Workload& workload);
 nlohmann::json workloads_document(Node& node);
 nlohmann::json services_document(Node& node);
 Result<nlohmann::json> maps_document(Node& node);

@@ -7,7 +7,10 @@
 #include "agent/backend.h"
 #include "agent/cleanup.h"
 #include "agent/config.h"
+#include "agent/hubble.h"
 #include "agent/node.h"
+#include "agent/telemetry.h"
+#include "agent/web.h"
 #include "api/client/paths.h"
 #include "api/server/server.h"
 #include "api/server/v1.h"
@@ -24,18 +27,27 @@ struct Options {
     std::string instance;
     bool cleanup = false;
     bool check = false;
+    bool relay = false;
+    std::vector<std::string> peers; // of the relay
+    std::string notifier;
+    std::string relay_listen;
+    std::string relay_socket;
 };
 
 Result<> serve(agent::Config config, const api::Paths& paths) {
     ebpf::route_libbpf_logs();
     const auto loop = TRY(loop::Loop::create());
     std::unique_ptr<api::Server> server;
+    std::unique_ptr<agent::Telemetry> telemetry;
+    agent::WebPage web;
     std::thread stopper;
     // Handlers need the running loop until the server is down, so another thread takes it down.
     TRY(loop->on_signals({SIGTERM, SIGINT}, [&](int signal) {
         if (stopper.joinable()) return;
         log_info("stopping; the datapath stays in place", kv("signal", signal));
         stopper = std::thread([&] {
+            if (telemetry) telemetry->stop();
+            if (web.server) web.server->stop();
             if (server) server->stop();
             loop->stop();
         });
@@ -46,13 +58,30 @@ Result<> serve(agent::Config config, const api::Paths& paths) {
     agent::NodeBackend backend(*node, *loop);
     server = TRY(api::Server::create(api::v1_routes(backend)));
     TRY(server->serve_unix(paths.socket()));
+    telemetry = agent::Telemetry::start(*node, *loop);
+    web = agent::start_web(node->config().web, paths.state, backend);
+    node->set_web_status(web.status());
     log_info("ready", kv("node", node->config().node), kv("instance", paths.instance),
              kv("api", paths.socket()), kv("workloads", node->workloads().size()),
              kv("manifests", node->config().manifests));
     loop->run();
     if (stopper.joinable()) stopper.join();
+    telemetry.reset();
+    web.server.reset();
     server.reset();
     return {};
+}
+
+Result<> relay(const Options& options, hubble::RelaySection config) {
+    if (!options.peers.empty()) config.peers.targets = options.peers;
+    if (!options.notifier.empty()) config.peers.notifier = options.notifier;
+    if (!options.relay_socket.empty()) config.socket = options.relay_socket;
+    if (options.relay_listen == "none") {
+        config.listen.clear();
+    } else if (!options.relay_listen.empty()) {
+        config.listen = TRY(hubble::listen_address(options.relay_listen, hubble::kRelayPort));
+    }
+    return agent::run_relay(std::move(config));
 }
 
 Result<> run(const Options& options) {
@@ -63,6 +92,7 @@ Result<> run(const Options& options) {
                                              : agent::read_config(options.config));
     if (options.check) return {};
     set_log_level(config.log_level);
+    if (options.relay) return relay(options, std::move(config.hubble.relay));
     return serve(std::move(config), paths);
 }
 
@@ -78,6 +108,21 @@ int main(int argc, char** argv) {
     auto* cleanup = app.add_flag("--cleanup", options.cleanup,
                                  "Remove everything this instance ever made, and exit");
     app.add_flag("--check", options.check, "Check the configuration and exit")->excludes(cleanup);
+    auto* relay =
+        app.add_flag("--relay", options.relay, "Serve the flows of several agents as one stream");
+    relay->excludes(cleanup);
+    app.add_option("--peers", options.peers,
+                   "Agents that the relay follows: unix:///PATH or HOST:PORT, by commas")
+        ->delimiter(',')
+        ->needs(relay);
+    app.add_option("--notifier", options.notifier,
+                   "An agent that tells the relay of all others (Peer.Notify)")
+        ->needs(relay);
+    app.add_option("--relay-listen", options.relay_listen,
+                   "Where the relay listens: HOST:PORT, :PORT or none (default: the configuration)")
+        ->needs(relay);
+    app.add_option("--relay-socket", options.relay_socket, "Unix socket of the relay")
+        ->needs(relay);
     app.set_version_flag("--version", BEELINE_VERSION);
     try {
         app.parse(argc, argv);

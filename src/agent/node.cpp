@@ -6,10 +6,12 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <chrono>
 #include <ctime>
 #include <filesystem>
 
 #include "abi/drop.h"
+#include "agent/history.h"
 #include "base/log.h"
 #include "datapath/firewall.h"
 #include "net/namespace.h"
@@ -23,6 +25,7 @@ namespace fs = std::filesystem;
 constexpr std::uint8_t kTcp = 6;
 constexpr std::uint8_t kUdp = 17;
 constexpr std::uint64_t kTombstonePeriodMs = 5000;
+constexpr std::uint64_t kIdleMapPeriodMs = 30'000;
 
 Result<> make_directory(const std::string& path, mode_t mode) {
     std::error_code error;
@@ -41,6 +44,10 @@ Result<Fd> lock_instance(const std::string& path) {
                     path);
     }
     return fd;
+}
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 bool is_node_address(const net::Ip& ip) {
@@ -75,12 +82,15 @@ bool is_listed(const model::Objects& objects, const net::Ip& ip) {
 
 Node::Node(Config config, api::Paths paths, loop::Loop& loop)
     : config_(std::move(config)), paths_(std::move(paths)), loop_(loop),
-      store_(config_.flows_in_memory), ingest_(store_) {}
+      store_(config_.flows_in_memory), ingest_(store_, "/proc", observe::EventClock(), names_),
+      service_map_(store_, config_.node) {}
 
 Node::~Node() {
     // The datapath stays; only the reading of its events ends.
+    hubble_.reset();
     ingest_.set_process_source({});
     security_.reset();
+    l7_.reset();
     consumer_.reset();
     if (history_) history_->stop(); // with what the ring gave last
     if (monitor_) loop_.unwatch(monitor_->fd());
@@ -154,6 +164,8 @@ Result<> Node::take_over() {
     options.gateway6 = ipam_->gateway(false).value_or(net::Ip{});
     options.ct_entries = config_.ct_entries;
     options.ring_bytes = config_.ring_bytes;
+    if (config_.l7.choice.mode != model::L7Choice::Mode::off)
+        options.l7_ring_bytes = config_.l7.ring_bytes;
     options.attachment = config_.attachment;
     options.ct_timeouts_s = config_.ct_timeouts_s;
     kernel_ = TRY(datapath::Kernel::load(options));
@@ -180,6 +192,8 @@ Result<> Node::run() {
         {config_.manifests, paths_.state, 20},
         [this](std::shared_ptr<const model::Objects> objects) { publish(std::move(objects)); }));
     TRY(source_->start(loop_));
+    if (config_.l7.choice.mode != model::L7Choice::Mode::off)
+        l7_ = TRY(L7::start(config_.l7, *kernel_, store_, names_));
     ready_ = true;
     TRY(reconcile());
     // Programs are replaced in place by this run's.
@@ -201,12 +215,14 @@ Result<> Node::run() {
     consumer_ = TRY(observe::Consumer::start(ingest_, std::move(ring)));
 
     if (security_begun_) start_security();
+    if (config_.hubble.enabled) start_hubble();
     features_ = probing_.get();
     for (const auto& feature : features_) {
         if (!feature.available) log_info("kernel lacks " + feature.name, kv("lost", feature.lost));
     }
     sweep(); // also counts what an earlier run left
     loop_.every(config_.ct_sweep_s * 1000ULL, [this] { sweep(); });
+    loop_.every(kIdleMapPeriodMs, [this] { service_map_.release_idle(); });
     loop_.every(kTombstonePeriodMs,
                 [this] { datapath::replay_tombstones(*cni_, paths_.tombstones()); });
     return {};
@@ -239,18 +255,46 @@ void Node::start_security() {
     ingest_.set_process_source([this](const auto& info) { security_->identify(info); });
 }
 
+// Nor does a port that is taken.
+void Node::start_hubble() {
+    auto started = HubbleApi::start({config_.hubble, config_.node, paths_.run + "/hubble.sock",
+                                     host_addresses_, history_source(*history_, store_)});
+    if (started) {
+        hubble_ = std::move(*started);
+        return;
+    }
+    hubble_error_ = started.error().message;
+    log_error("Hubble's API could not start", kv("error", hubble_error_));
+}
+
 Result<> Node::reconcile() { return reconcile(workloads_->all()); }
 
+void Node::add_status(const std::string& name, StatusPart part) {
+    if (part) {
+        parts_[name] = std::move(part);
+    } else {
+        parts_.erase(name);
+    }
+}
+
 Result<> Node::reconcile(const std::vector<model::Workload>& workloads) {
+    const auto start = std::chrono::steady_clock::now();
+    auto done = apply(workloads);
+    applies_.add(seconds_since(start), done.has_value());
+    return done;
+}
+
+Result<> Node::apply(const std::vector<model::Workload>& workloads) {
     auto compiled = datapath::compile({*objects_, workloads, host_addresses_, tables_, {}});
     Result<> done;
     if (!compiled) {
         done = Failure(compiled.error());
     } else {
         // Names first: then the first flow of a new workload has one.
-        ingest_.set_directory(compiled->directory);
+        set_directory(compiled->directory);
+        if (l7_) l7_->set_workloads(workloads, *objects_);
         done = kernel_->write(tables_, compiled->tables);
-        if (!done) ingest_.set_directory(directory_);
+        if (!done) set_directory(directory_);
     }
     if (!done) {
         if (unenforced_ != done.error().message) {
@@ -272,6 +316,11 @@ Result<> Node::reconcile(const std::vector<model::Workload>& workloads) {
     return {};
 }
 
+void Node::set_directory(const std::shared_ptr<const model::Directory>& directory) {
+    ingest_.set_directory(directory);
+    if (l7_) l7_->set_directory(directory);
+}
+
 Result<> Node::attach(const model::Workload& workload) {
     auto workloads = workloads_->all();
     if (std::none_of(workloads.begin(), workloads.end(),
@@ -285,6 +334,7 @@ Result<> Node::attach(const model::Workload& workload) {
         return done;
     }
     if (security_) security_->set_workloads(workloads);
+    if (hubble_) hubble_->workload_attached(workload);
     log_info("workload attached", kv("workload", workload.name.to_string()), kv("id", workload.id),
              kv("interface", workload.host_interface));
     return {};
@@ -296,11 +346,14 @@ void Node::detach(const model::Workload& workload) {
     std::erase_if(workloads, [&](const auto& w) { return w.id == workload.id; });
     (void)reconcile(workloads);
     if (security_) security_->set_workloads(workloads);
+    if (hubble_) hubble_->workload_detached(workload);
     log_info("workload detached", kv("workload", workload.name.to_string()), kv("id", workload.id));
 }
 
 void Node::publish(std::shared_ptr<const model::Objects> objects) {
+    const bool policies = objects_->policies != objects->policies;
     objects_ = std::move(objects);
+    if (policies && hubble_) hubble_->policy_updated(objects_->policies.size());
     if (ready_) (void)reconcile(); // a failure is kept for status() and told to whoever applied
 }
 
@@ -387,12 +440,15 @@ void Node::sweep() {
                  kv("refused", full - ct_full_), kv("entries", config_.ct_entries));
         ct_full_ = full;
     }
+    const auto start = std::chrono::steady_clock::now();
     const auto swept = kernel_->sweep(pressure);
+    sweeps_.add(seconds_since(start), swept.has_value());
     if (!swept) {
         log_error("idle connections cannot be removed", kv("error", swept.error().message));
         return;
     }
     connections_ = swept->seen - swept->removed;
+    swept_ += swept->removed;
 }
 
 } // namespace beeline::agent

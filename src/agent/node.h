@@ -2,14 +2,21 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <future>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include "agent/config.h"
+#include "agent/hubble.h"
+#include "agent/l7.h"
 #include "agent/security.h"
+#include "agent/service_map.h"
 #include "api/client/paths.h"
 #include "datapath/cni.h"
 #include "datapath/compile.h"
@@ -24,6 +31,7 @@
 #include "observe/consumer.h"
 #include "observe/history/history.h"
 #include "observe/ingest.h"
+#include "observe/metrics/timing.h"
 #include "observe/store.h"
 #include "source/files.h"
 
@@ -64,7 +72,24 @@ public:
     // Null when it is off or could not start: then security_error() says why.
     [[nodiscard]] Security* security() { return security_.get(); }
     [[nodiscard]] const std::string& security_error() const { return security_error_; }
+    // How long it took to bring a desired state into the kernel, and to sweep the connection table.
+    [[nodiscard]] const observe::metrics::Timing& applies() const { return applies_; }
+    [[nodiscard]] const observe::metrics::Timing& sweeps() const { return sweeps_; }
+    [[nodiscard]] std::uint64_t swept() const { return swept_; }
+    // A part of the status document that others than the node know of; null takes it out.
+    using StatusPart = std::function<nlohmann::json()>;
+    void add_status(const std::string& name, StatusPart part);
+    [[nodiscard]] const std::map<std::string, StatusPart>& status_parts() const { return parts_; }
+    // Null when it is off or could not start: then hubble_error() says why.
+    [[nodiscard]] const HubbleApi* hubble() const { return hubble_.get(); }
+    [[nodiscard]] const std::string& hubble_error() const { return hubble_error_; }
+    // Null when it is off.
+    [[nodiscard]] const L7* l7() const { return l7_.get(); }
+    // What the status says of the web page; set before the loop runs.
+    void set_web_status(nlohmann::json status) { web_status_ = std::move(status); }
+    [[nodiscard]] const nlohmann::json& web_status() const { return web_status_; }
     // Any thread.
+    [[nodiscard]] ServiceMap& service_map() { return service_map_; }
     [[nodiscard]] const observe::Store& store() const { return store_; }
     [[nodiscard]] const observe::Ingest& ingest() const { return ingest_; }
     [[nodiscard]] const observe::history::History& history() const {
@@ -78,11 +103,14 @@ private:
     Result<> run();
 
     Result<> reconcile(const std::vector<model::Workload>& workloads);
+    void set_directory(const std::shared_ptr<const model::Directory>& directory);
+    Result<> apply(const std::vector<model::Workload>& workloads);
     Result<> attach(const model::Workload& workload);
     void detach(const model::Workload& workload);
     void publish(std::shared_ptr<const model::Objects> objects);
     [[nodiscard]] Security::Environment security_environment() const;
     void start_security();
+    void start_hubble();
     void end_connections(const std::vector<datapath::GoneBackend>& gone,
                          const std::vector<model::Workload>& workloads);
     Result<> watch_addresses();
@@ -116,16 +144,26 @@ private:
     bool ready_ = false; // before that, changes wait for the first reconcile
     std::uint32_t connections_ = 0;
     std::uint64_t ct_full_ = 0;
+    observe::metrics::Timing applies_;
+    observe::metrics::Timing sweeps_;
+    std::uint64_t swept_ = 0;
+    std::map<std::string, StatusPart> parts_;
 
     observe::Store store_;
     std::optional<observe::history::History> history_;
+    std::shared_ptr<observe::DnsNames> names_ = std::make_shared<observe::DnsNames>();
     observe::Ingest ingest_;
+    ServiceMap service_map_;
+    nlohmann::json web_status_;
     std::unique_ptr<ebpf::Ring> ring_;
     std::unique_ptr<observe::Consumer> consumer_;
+    std::unique_ptr<L7> l7_;
 
     std::optional<Security::Begun> security_begun_; // until start_security()
     std::unique_ptr<Security> security_;
     std::string security_error_;
+    std::unique_ptr<HubbleApi> hubble_;
+    std::string hubble_error_;
 };
 
 } // namespace beeline::agent

@@ -287,7 +287,10 @@ Result<> Security::open(Begun begun) {
     };
     source.lost = [this] { return lost(); };
     source.snapshot = [this](bool environment, const security::RecordHandler& handler) {
-        return snapshot(environment, handler);
+        return snapshot(environment, [&](std::span<const std::byte> record) {
+            tell_name(record);
+            handler(record);
+        });
     };
     if (environment_.flows != nullptr) {
         observe::FlowFilter filter;
@@ -578,6 +581,17 @@ Result<> Security::snapshot(bool environment, const security::RecordHandler& han
     }
     TRY(security::snapshot(options, handler));
     return {};
+}
+
+// Of a record of the snapshot: the kernel's filters know programs by name.
+void Security::tell_name(std::span<const std::byte> record) const {
+    security::Event event;
+    if (security::decode(record, event) != security::DecodeError::none || event.task == nullptr)
+        return;
+    const std::string_view comm(event.task->comm,
+                                strnlen(event.task->comm, sizeof event.task->comm));
+    if (const auto done = sensor_->tell_name(event.task->pid, event.task->start_ns, comm); !done)
+        log_debug("name of a process", kv("error", done.error().message));
 }
 
 std::uint64_t Security::lost() const {

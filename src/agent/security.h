@@ -76,7 +76,8 @@ private:
     void set_scope(std::uint64_t cgroup);
     std::string recording_context();
     Result<> snapshot(bool environment, const security::RecordHandler& handler) const; // any thread
-    [[nodiscard]] std::uint64_t lost() const;                                          // any thread
+    void tell_name(std::span<const std::byte> record) const;
+    [[nodiscard]] std::uint64_t lost() const; // any thread
 
     Environment environment_;
     loop::Loop& loop_;

@@ -82,6 +82,15 @@ void print_head(Context& context, Page& page, const json& status) {
     page.line("kernel", text(member(status, "kernel"), "release"));
 }
 
+void print_web(Page& page, const json& status) {
+    const json& web = member(status, "web");
+    if (!web.is_object()) return;
+    if (const auto error = text(web, "error"); !error.empty())
+        return page.line("web page", "could not start: " + error, kRed);
+    const auto login = text(web, "login");
+    page.line("web page", login.empty() ? text(web, "url") : login);
+}
+
 void print_losses(Page& page, const json& status) {
     const json& losses = member(status, "losses");
     std::vector<std::string> parts;
@@ -116,6 +125,23 @@ void print_security(Page& page, const json& status) {
                 : "the rule files have errors, older rules are in force: beeline rules reload",
             kRed);
     }
+}
+
+void print_hubble(Page& page, const json& status) {
+    const json& hubble = member(status, "hubble");
+    if (!hubble.is_object()) return;
+    if (const auto error = text(hubble, "error"); !error.empty()) {
+        page.line("hubble", "could not start: " + error, kRed);
+        return;
+    }
+    std::vector<std::string> where;
+    for (const char* key : {"socket", "listen"})
+        if (const auto place = text(hubble, key); !place.empty()) where.push_back(place);
+    std::string line =
+        fmt::format("{}, {} streams", joined(where, ", "), number(hubble, "streams"));
+    if (const auto cut = number(hubble, "streams_cut"); cut != 0)
+        line += fmt::format(", {} cut off", cut);
+    page.line("hubble", line);
 }
 
 void print_features(Context& context, Page& page, const json& status) {
@@ -177,6 +203,8 @@ void print_status(Context& context, const json& status) {
     Page page(context);
     print_head(context, page, status);
     print_security(page, status);
+    print_hubble(page, status);
+    print_web(page, status);
     print_losses(page, status);
     print_features(context, page, status);
     print_errors(context, page, status);

@@ -34,8 +34,9 @@ std::string describe(const Owner& owner) {
 // Decides who owns each address: the host before workloads before manifests, as model::party_at does.
 class OwnerFinder {
 public:
-    OwnerFinder(Identities& identities, std::vector<std::string>& warnings)
-        : identities_(identities), warnings_(warnings) {}
+    OwnerFinder(Identities& identities, const model::L7Choice& l7,
+                std::vector<std::string>& warnings)
+        : identities_(identities), l7_(l7), warnings_(warnings) {}
 
     void add_host(const net::Ip& address);
     void add_workload(const model::Workload& workload, const model::Objects& objects);
@@ -46,6 +47,7 @@ private:
     void add(const net::Ip& address, Owner owner);
 
     Identities& identities_;
+    const model::L7Choice& l7_;
     std::vector<std::string>& warnings_;
     Owners owners_;
 };
@@ -72,6 +74,8 @@ void OwnerFinder::add_host(const net::Ip& address) {
 void OwnerFinder::add_workload(const model::Workload& workload, const model::Objects& objects) {
     const model::Labels labels = merged_labels(workload, objects);
     const std::vector<model::NamedPort> ports = merged_ports(workload, objects);
+    const model::L7Protocols l7 = l7_protocols(l7_, workload, objects);
+    constexpr model::L7Protocols kDns = model::l7_bit(model::L7::Protocol::dns);
     for (const net::Ip& address : workload.addresses) {
         Owner owner;
         owner.identity = identities_.of_pod(workload.name.space, labels, ports, address, true);
@@ -81,6 +85,8 @@ void OwnerFinder::add_workload(const model::Workload& workload, const model::Obj
         owner.entry.cgroup = workload.cgroup_id;
         owner.endpoint.ifindex = workload.ifindex;
         owner.endpoint.id = workload.id;
+        if ((l7 & ~kDns) != 0) owner.endpoint.flags |= BL_EP_L7;
+        if ((l7 & kDns) != 0) owner.endpoint.flags |= BL_EP_DNS;
         std::copy(workload.mac.begin(), workload.mac.end(), owner.endpoint.mac);
         add(address, std::move(owner));
     }
@@ -97,7 +103,7 @@ void OwnerFinder::add_pod(const model::Pod& pod) {
 
 Owners find_owners(const CompileInput& input, Identities& identities,
                    std::vector<std::string>& warnings) {
-    OwnerFinder finder(identities, warnings);
+    OwnerFinder finder(identities, input.l7, warnings);
     for (const net::Ip& address : input.host_addresses)
         finder.add_host(address);
     std::set<model::ObjectName> attached;

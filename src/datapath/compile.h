@@ -36,6 +36,7 @@ struct CompileInput {
     // What the maps hold now: numbers of identities, services and backends, and slot generations, are kept from it.
     const Tables& previous;
     Limits limits = {};
+    model::L7Choice l7 = {};
 };
 
 // A backend that is no endpoint of its service any more: its connections must end or move.

@@ -161,6 +161,7 @@ Result<std::unique_ptr<Kernel>> Kernel::load(const KernelOptions& options) {
     const bl_config config = TRY(make_config(options));
     TRY(state->pod->set_rodata(bytes(&config, sizeof config)));
     TRY(state->pod->set_max_entries("bl_ct", options.ct_entries));
+    TRY(state->pod->set_max_entries("bl_l7", options.l7_ring_bytes));
     for (auto* object : {state->pod.get(), state->sock.get()}) {
         TRY(object->set_max_entries("bl_flows", options.ring_bytes));
         const auto retired = TRY(object->pin_maps(maps));

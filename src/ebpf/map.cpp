@@ -51,6 +51,12 @@ Result<> map_update(int map, const void* key, const void* value) {
     return {};
 }
 
+Result<> map_insert(int map, const void* key, const void* value) {
+    const int error = bpf_map_update_elem(map, key, value, BPF_NOEXIST);
+    if (error != 0 && error != -EEXIST) return update_failure(-error, map);
+    return {};
+}
+
 Result<> map_erase(int map, const void* key) {
     const int error = bpf_map_delete_elem(map, key);
     if (error != 0 && error != -ENOENT) return fail_errno(-error, "cannot delete from a map");

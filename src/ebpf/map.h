@@ -28,6 +28,8 @@ Result<MapInfo> map_info(int map);
 Result<Fd> open_pinned(const std::string& path);
 Result<bool> map_lookup(int map, const void* key, void* value); // false: no such key
 Result<> map_update(int map, const void* key, const void* value);
+Result<> map_insert(int map, const void* key,
+                    const void* value);       // a key that is there keeps its value
 Result<> map_erase(int map, const void* key); // an absent key is no error
 // `count` keys and values one after another. Code::exhausted when the map is full.
 Result<> map_update_many(int map, const void* keys, const void* values, std::uint32_t count);

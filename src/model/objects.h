@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "model/l7_choice.h"
 #include "model/labels.h"
 #include "model/policy.h"
 #include "model/protocol.h"
@@ -53,7 +54,8 @@ struct Pod {
     std::string node;
     bool host_network = false;
     bool ready = true;
-    bool finished = false; // phase Succeeded or Failed: its addresses mean nothing
+    bool finished = false;         // phase Succeeded or Failed: its addresses mean nothing
+    std::optional<L7Protocols> l7; // what kL7Annotation says
     bool operator==(const Pod&) const = default;
 };
 

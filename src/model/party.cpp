@@ -38,6 +38,11 @@ std::vector<NamedPort> merged_ports(const Workload& workload, const Objects& obj
     return ports;
 }
 
+L7Protocols l7_protocols(const L7Choice& choice, const Workload& workload, const Objects& objects) {
+    const Pod* pod = manifest_of(workload, objects);
+    return choice.of(merged_labels(workload, objects), pod ? pod->l7 : std::nullopt);
+}
+
 bool merged_ready(const Workload& workload, const Objects& objects) {
     const Pod* pod = manifest_of(workload, objects);
     return workload.ready && (!pod || (pod->ready && !pod->finished));

@@ -15,6 +15,9 @@ namespace beeline::model {
 Labels merged_labels(const Workload& workload, const Objects& objects);
 std::vector<NamedPort> merged_ports(const Workload& workload, const Objects& objects);
 
+// Which application protocols are read of it.
+L7Protocols l7_protocols(const L7Choice& choice, const Workload& workload, const Objects& objects);
+
 // Ready for traffic, as far as both the workload and its manifest (if any) say.
 bool merged_ready(const Workload& workload, const Objects& objects);
 

@@ -28,16 +28,17 @@ Result<> watch(int epoll, int fd, std::uint32_t events) {
 
 } // namespace
 
-Consumer::Consumer(Ingest& ingest, RingSource source)
-    : ingest_(ingest), source_(std::move(source)),
+Consumer::Consumer(RingReader& reader, RingSource source)
+    : reader_(reader), source_(std::move(source)),
       handler_([this](std::span<const std::byte> bytes) {
-          ingest_.record(bytes);
+          reader_.record(bytes);
           // One batch may last as long as the load does.
           if (++since_loss_check_ >= kLossCheckEvery) check_losses();
       }) {}
 
-Result<std::unique_ptr<Consumer>> Consumer::start(Ingest& ingest, RingSource source) {
-    std::unique_ptr<Consumer> consumer(new Consumer(ingest, std::move(source)));
+Result<std::unique_ptr<Consumer>> Consumer::start(RingReader& reader, RingSource source,
+                                                  const char* name) {
+    std::unique_ptr<Consumer> consumer(new Consumer(reader, std::move(source)));
     consumer->epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
     if (!consumer->epoll_) return fail_errno(errno, "epoll_create1");
     consumer->stop_.reset(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
@@ -48,7 +49,7 @@ Result<std::unique_ptr<Consumer>> Consumer::start(Ingest& ingest, RingSource sou
     TRY(watch(consumer->epoll_.get(), consumer->source_.fd, EPOLLIN | EPOLLET));
     // What was lost before is not news; the counter outlives the agent.
     if (consumer->source_.lost) consumer->lost_seen_ = consumer->source_.lost();
-    consumer->thread_ = std::thread([raw = consumer.get()] { raw->run(); });
+    consumer->thread_ = std::thread([raw = consumer.get(), name] { raw->run(name); });
     return consumer;
 }
 
@@ -59,8 +60,8 @@ Consumer::~Consumer() {
     thread_.join();
 }
 
-void Consumer::run() {
-    ::pthread_setname_np(::pthread_self(), "bl-flows");
+void Consumer::run(const char* name) {
+    ::pthread_setname_np(::pthread_self(), name);
     int sleep_ms = kShortestSleepMs;
     while (!stopping_.load(std::memory_order_relaxed)) {
         const std::size_t count = drain();
@@ -78,12 +79,11 @@ void Consumer::run() {
 
 std::size_t Consumer::drain() {
     const auto count = source_.consume(handler_);
-    ingest_.flush();
+    reader_.flush();
     if (count) return *count;
     const std::uint64_t errors = errors_.fetch_add(1, std::memory_order_relaxed) + 1;
     if (std::has_single_bit(errors))
-        log_error("cannot read the flow ring", kv("error", count.error().message),
-                  kv("count", errors));
+        log_error("cannot read a ring", kv("error", count.error().message), kv("count", errors));
     return 0;
 }
 
@@ -93,7 +93,7 @@ void Consumer::check_losses() {
     if (!source_.lost || now < next_loss_check_) return;
     next_loss_check_ = now + kLossPeriod;
     const std::uint64_t lost = source_.lost();
-    if (lost > lost_seen_) ingest_.lost(lost - lost_seen_);
+    if (lost > lost_seen_) reader_.lost(lost - lost_seen_);
     lost_seen_ = lost;
 }
 

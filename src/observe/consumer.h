@@ -1,4 +1,4 @@
-// The thread that drains the ring bl_flows into the store.
+// The thread that drains a ring into its reader: bl_flows and bl_l7 have one each.
 #pragma once
 
 #include <atomic>
@@ -12,9 +12,19 @@
 
 #include "base/fd.h"
 #include "base/result.h"
-#include "observe/ingest.h"
 
 namespace beeline::observe {
+
+// Whom the records go to. All calls come from the consumer's thread.
+class RingReader {
+public:
+    virtual ~RingReader() = default;
+    virtual void record(std::span<const std::byte> bytes) = 0;
+    // After every look at the ring, also when there was nothing.
+    virtual void flush() = 0;
+    // So many more found no room.
+    virtual void lost(std::uint64_t count) = 0;
+};
 
 // The ring, as the consumer uses it. All calls come from the consumer's thread.
 struct RingSource {
@@ -22,7 +32,7 @@ struct RingSource {
     int fd = -1; // wakes epoll when the kernel forces a wake-up; stays the caller's
     std::function<Result<std::size_t>(const Handler&)>
         consume;                         // hands over all that is there, says how much
-    std::function<std::uint64_t()> lost; // the kernel's counter flow_lost; may be empty
+    std::function<std::uint64_t()> lost; // the kernel's counter of this ring's losses; may be empty
 };
 
 // The kernel does not wake the reader for each record, only when the ring fills up. So the thread sleeps between
@@ -32,8 +42,9 @@ public:
     static constexpr int kShortestSleepMs = 1;
     static constexpr int kLongestSleepMs = 20;
 
-    // `ingest` must outlive the consumer.
-    static Result<std::unique_ptr<Consumer>> start(Ingest& ingest, RingSource source);
+    // `reader` must outlive the consumer. `name` of the thread: at most 15 characters.
+    static Result<std::unique_ptr<Consumer>> start(RingReader& reader, RingSource source,
+                                                   const char* name = "bl-flows");
     // Stops the thread, after a last look at the ring.
     ~Consumer();
     Consumer(const Consumer&) = delete;
@@ -47,12 +58,12 @@ public:
 private:
     using Clock = std::chrono::steady_clock;
 
-    Consumer(Ingest& ingest, RingSource source);
-    void run();
+    Consumer(RingReader& reader, RingSource source);
+    void run(const char* name);
     std::size_t drain();
     void check_losses();
 
-    Ingest& ingest_;
+    RingReader& reader_;
     RingSource source_;
     RingSource::Handler handler_;
     Fd epoll_;

@@ -50,9 +50,10 @@ Enricher::TitlesHash::operator()(const std::vector<std::string>& titles) const n
     return seed;
 }
 
-Enricher::Enricher(std::string proc, std::string passwd)
+Enricher::Enricher(std::string proc, std::string passwd, std::shared_ptr<DnsNames> names)
     : directory_(std::make_shared<model::Directory>()), remembered_(kRemembered),
-      contexts_(kContexts), processes_(std::move(proc), Processes::kCapacity, std::move(passwd)) {}
+      contexts_(kContexts), processes_(std::move(proc), Processes::kCapacity, std::move(passwd)),
+      dns_(std::move(names)) {}
 
 void Enricher::set_directory(std::shared_ptr<const model::Directory> directory) {
     if (!directory) directory = std::make_shared<model::Directory>();
@@ -89,7 +90,27 @@ Record Enricher::enrich(const FlowEvent& event) {
     } else {
         record.context = context(event.path);
     }
+    if (dns_ && !dns_->empty())
+        record.context = with_names(std::move(record.context), event.time_ns);
     return record;
+}
+
+// Names come and go while the rest of a context stays.
+std::shared_ptr<const Context> Enricher::with_names(std::shared_ptr<const Context> context,
+                                                    std::uint64_t time_ns) {
+    const Path& path = context->path;
+    std::array<DnsNames::Names, 2> names;
+    if (path.endpoint[1] != 0) names[0] = dns_->find(path.endpoint[1], path.source, time_ns);
+    if (path.endpoint[0] != 0) {
+        names[1] = dns_->find(path.endpoint[0], path.destination, time_ns);
+        if (!names[1] && !path.service.is_zero()) // the name led to the service
+            names[1] = dns_->find(path.endpoint[0], path.service, time_ns);
+    }
+    if (names == context->names) return context;
+    auto named = std::make_shared<Context>(*context);
+    named->names = std::move(names);
+    if (auto* cached = contexts_.find(named->path)) *cached = named;
+    return named;
 }
 
 std::shared_ptr<const Context> Enricher::context(const Path& path) {

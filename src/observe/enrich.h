@@ -14,6 +14,7 @@
 #include "model/directory.h"
 #include "observe/cache.h"
 #include "observe/decode.h"
+#include "observe/dns_names.h"
 #include "observe/processes.h"
 #include "observe/record.h"
 
@@ -22,7 +23,9 @@ namespace beeline::observe {
 // Used by the ingest thread; only the setters may be called from any.
 class Enricher {
 public:
-    explicit Enricher(std::string proc = "/proc", std::string passwd = "/etc/passwd");
+    // `names`: what addresses were called when they were asked for; may be null.
+    explicit Enricher(std::string proc = "/proc", std::string passwd = "/etc/passwd",
+                      std::shared_ptr<DnsNames> names = nullptr);
 
     // Names for the events that are read from now on. Set it before the datapath learns of a new workload, and its
     // first flow has a name too. Null counts as empty.
@@ -56,6 +59,8 @@ private:
     };
 
     void refresh();
+    std::shared_ptr<const Context> with_names(std::shared_ptr<const Context> context,
+                                              std::uint64_t time_ns);
     const Index& index();
     std::shared_ptr<const Context> context(const Path& path);
     std::shared_ptr<const Names> names(const Path& path, std::size_t side);
@@ -74,6 +79,7 @@ private:
     Interner<std::string> strings_;
     Interner<std::vector<std::string>, TitlesHash> titles_;
     Processes processes_;
+    std::shared_ptr<DnsNames> dns_;
 };
 
 } // namespace beeline::observe

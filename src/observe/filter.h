@@ -26,7 +26,7 @@ struct FlowFilter {
     std::optional<std::int64_t> until_ns; // the last moment that counts
 
     // Where to begin and end, not part of matches(): the first or the last so many matches only; whether to go on
-    // with flows to come. Following without `last`, `first`, `since_ns` and `first_number` begins with the present.
+    // with flows to come. Following without `last`, `first` and `since_ns` begins with the present.
     std::optional<std::size_t> first;
     std::optional<std::size_t> last;
     std::uint64_t first_number =

@@ -24,8 +24,9 @@ std::uint64_t IngestCounts::refused_total() const {
     return std::accumulate(refused.begin(), refused.end(), std::uint64_t{0});
 }
 
-Ingest::Ingest(Store& store, std::string proc, EventClock clock)
-    : store_(store), enricher_(std::move(proc)), clock_(std::move(clock)) {}
+Ingest::Ingest(Store& store, std::string proc, EventClock clock, std::shared_ptr<DnsNames> names)
+    : store_(store), enricher_(std::move(proc), "/etc/passwd", std::move(names)),
+      clock_(std::move(clock)) {}
 
 void Ingest::record(std::span<const std::byte> bytes) {
     const auto event = decode_flow(bytes);

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "observe/clock.h"
+#include "observe/consumer.h"
 #include "observe/decode.h"
 #include "observe/enrich.h"
 #include "observe/store.h"
@@ -25,15 +26,16 @@ struct IngestCounts {
     [[nodiscard]] std::uint64_t refused_total() const;
 };
 
-class Ingest {
+class Ingest : public RingReader {
 public:
     // `proc` is where processes are looked up.
-    explicit Ingest(Store& store, std::string proc = "/proc", EventClock clock = EventClock());
+    explicit Ingest(Store& store, std::string proc = "/proc", EventClock clock = EventClock(),
+                    std::shared_ptr<DnsNames> names = nullptr);
 
-    void record(std::span<const std::byte> bytes);
-    void lost(std::uint64_t count);
+    void record(std::span<const std::byte> bytes) override;
+    void lost(std::uint64_t count) override;
     // Lets the readers know. Happens by itself every few hundred records.
-    void flush();
+    void flush() override;
 
     // Any thread.
     void set_directory(std::shared_ptr<const model::Directory> directory);

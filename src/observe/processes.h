@@ -30,6 +30,7 @@ struct ProcessFacts {
 // Shared by all flows of a process. Readers may be ahead of the answer of a ProcessSource.
 class ProcessInfo {
 public:
+    ProcessInfo() = default;
     explicit ProcessInfo(const bl_process& process) : key(process) {}
 
     // Any thread. Never null.
@@ -40,7 +41,7 @@ public:
         facts_.store(std::move(facts), std::memory_order_release);
     }
 
-    const bl_process key;
+    bl_process key{}; // stays the same once others see it
 
 private:
     std::atomic<std::shared_ptr<const ProcessFacts>> facts_{std::make_shared<ProcessFacts>()};

@@ -23,6 +23,7 @@ model::FlowEnd flow_end(const RecordView& record, std::size_t side) {
     end.space = names.space;
     end.name = names.name;
     end.labels = names.labels;
+    end.names = value_or_empty(record.context->names[side]);
     if (const ProcessInfo* info = record.process[side]) {
         end.process.pid = info->key.pid;
         end.process.uid = info->key.uid;

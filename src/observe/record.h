@@ -31,6 +31,8 @@ struct Context {
     std::shared_ptr<const std::string> service;
     std::shared_ptr<const std::string> interface;
     std::shared_ptr<const std::vector<std::string>> denied_by;
+    // What the other end was told that each address is called; null: nothing.
+    std::array<std::shared_ptr<const std::vector<std::string>>, 2> names;
 };
 
 struct Record {

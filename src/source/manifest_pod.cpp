@@ -98,6 +98,15 @@ Result<> read_status(model::Pod& out, const yaml::Node& status) {
     return {};
 }
 
+Result<std::optional<model::L7Protocols>> read_l7(const Reading& in) {
+    const auto annotations = TRY(in.top.need("metadata")).get("annotations");
+    const auto node = annotations ? annotations->get(model::kL7Annotation) : std::nullopt;
+    if (!node) return std::nullopt;
+    const auto protocols = model::parse_l7_protocols(TRY(node->string()));
+    if (!protocols) return node->failure(protocols.error().message);
+    return *protocols;
+}
+
 } // namespace
 
 Result<model::Namespace> read_namespace(const Reading& in) {
@@ -118,6 +127,7 @@ Result<model::Pod> read_pod(const Reading& in) {
     model::Pod out;
     out.name = in.metadata.name;
     out.labels = in.metadata.labels;
+    out.l7 = TRY(read_l7(in));
     if (const auto spec = in.top.find("spec")) {
         if (!spec->is_map()) return spec->fail("expected a mapping");
         out.ports = TRY(read_ports(*spec));

@@ -58,8 +58,11 @@ class Processes(harness.TestCase):
         self.assertEqual(os.path.realpath(process["binary"]), CURL)
         self.assertEqual((process["user"], process["uid"]), ("root", 0))
         self.assertEqual(os.path.realpath(process["ancestry"][0]), shell)
-        told = [f["source"]["process"] for f in node.flows(pod="shop/client") if f["source"]["process"]["comm"] == "curl"]
-        self.assertGreaterEqual(len(told), 10)
+
+        def of_curl():
+            flows = [f for f in node.flows(pod="shop/client") if f["source"]["process"]["comm"] == "curl"]
+            return flows if sum(f["kind"] == "closed" for f in flows) == 5 else None
+        told = [f["source"]["process"] for f in harness.wait_for(of_curl, 10, "all flows")]
         for one in told:
             self.assertEqual(os.path.realpath(one["binary"]), CURL)
             self.assertEqual(os.path.realpath(one["ancestry"][0]), shell)

@@ -36,6 +36,7 @@ struct Pump::State {
 
     void watch();
     void work();
+    void run_tasks();
     void tick();
     // Under the mutex: makes a waiting stream run.
     void wake(Moved* stream) {
@@ -59,6 +60,8 @@ struct Pump::State {
     std::unordered_map<Moved*, Waiting> waiting;
     std::unordered_map<int, Moved*> by_fd;
     std::deque<Moved*> queue;
+    std::deque<std::function<void()>> tasks;
+    std::condition_variable asked;
     Moved* ticking = nullptr;
     bool stopping = false;
     std::vector<std::thread> threads;
@@ -78,6 +81,7 @@ Result<std::unique_ptr<Pump>> Pump::start(unsigned workers) {
     if (::epoll_ctl(state.epoll.get(), EPOLL_CTL_ADD, state.stop_event.get(), &event) != 0)
         return fail_errno(errno, "epoll_ctl");
     state.threads.emplace_back([&state] { state.watch(); });
+    state.threads.emplace_back([&state] { state.run_tasks(); });
     for (unsigned i = 0; i < workers; ++i)
         state.threads.emplace_back([&state] { state.work(); });
     return pump;
@@ -88,6 +92,7 @@ Pump::~Pump() {
         const std::lock_guard lock(state_->mutex);
         state_->stopping = true;
         state_->ready.notify_all();
+        state_->asked.notify_all();
     }
     ::eventfd_write(state_->stop_event.get(), 1);
     for (auto& thread : state_->threads)
@@ -103,6 +108,19 @@ void Pump::State::work() {
         queue.pop_front();
         lock.unlock();
         stream->advance(); // the stream may be gone after this
+        lock.lock();
+    }
+}
+
+void Pump::State::run_tasks() {
+    std::unique_lock lock(mutex);
+    for (;;) {
+        asked.wait(lock, [&] { return stopping || !tasks.empty(); });
+        if (tasks.empty()) return;
+        const auto task = std::move(tasks.front());
+        tasks.pop_front();
+        lock.unlock();
+        task();
         lock.lock();
     }
 }
@@ -158,6 +176,12 @@ void Pump::remove(Moved& stream) {
     std::unique_lock lock(state_->mutex);
     state_->streams.erase(&stream);
     state_->idle.wait(lock, [&] { return state_->ticking != &stream; });
+}
+
+void Pump::run(std::function<void()> task) {
+    const std::lock_guard lock(state_->mutex);
+    state_->tasks.push_back(std::move(task));
+    state_->asked.notify_one();
 }
 
 void Pump::post(Moved& stream) {

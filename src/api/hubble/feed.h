@@ -56,6 +56,8 @@ public:
 
     void add(Moved& stream); // before anything else with it
     void remove(Moved& stream);
+    // Runs `task` on a thread where it may wait, after those given before.
+    void run(std::function<void()> task);
     // Calls advance() soon.
     void post(Moved& stream);
     // Calls advance() when `fd` is readable, after a second, or when it was cancelled.

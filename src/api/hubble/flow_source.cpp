@@ -23,16 +23,20 @@ public:
         observe::FlowFilter filter;
         filter.follow = query.follow;
         switch (query.begin) {
-        case FlowQuery::Begin::oldest: filter.first_number = 1; break;
+        case FlowQuery::Begin::oldest: return from(1, std::move(filter));
+        case FlowQuery::Begin::last: return from(first_of_last(query), std::move(filter));
         case FlowQuery::Begin::now: filter.last = 0; break;
         case FlowQuery::Begin::since: filter.since_ns = query.since_ns; break;
-        case FlowQuery::Begin::last: filter.first_number = first_of_last(query); break;
         }
         return std::make_unique<MemoryCursor>(store_.read(std::move(filter)));
     }
     [[nodiscard]] observe::StoreStats stats() const override { return store_.stats(); }
 
 private:
+    [[nodiscard]] std::unique_ptr<FlowCursor> from(std::uint64_t number,
+                                                   observe::FlowFilter filter) const {
+        return std::make_unique<MemoryCursor>(store_.read_from(number, std::move(filter)));
+    }
     [[nodiscard]] std::uint64_t first_of_last(const FlowQuery& query) const {
         std::uint64_t left = query.last;
         if (left == 0) return 1;

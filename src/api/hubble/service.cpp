@@ -112,11 +112,13 @@ Raw* stream(CallbackServerContext* context, const grpc::ByteBuffer* bytes, Backe
     return new Stream(*context, streams, std::move(open));
 }
 
+// On a thread where it may wait: gRPC's own are few, and a relay waits for answers that they bring.
 template <typename Call>
-grpc::ServerUnaryReactor* unary(CallbackServerContext* context, const Backend& backend, Call call) {
+grpc::ServerUnaryReactor* unary(CallbackServerContext* context, const Backend& backend,
+                                StreamContext& streams, Call call) {
     tell_version(*context, backend);
     auto* reactor = context->DefaultReactor();
-    reactor->Finish(call());
+    streams.pump.run([reactor, call] { reactor->Finish(call()); });
     return reactor;
 }
 
@@ -145,21 +147,24 @@ Raw* ObserverService::GetDebugEvents(CallbackServerContext* context,
 grpc::ServerUnaryReactor* ObserverService::GetNodes(CallbackServerContext* context,
                                                     const ::observer::GetNodesRequest* /*request*/,
                                                     ::observer::GetNodesResponse* response) {
-    return unary(context, backend_, [&] { return backend_.nodes(*response); });
+    return unary(context, backend_, streams_,
+                 [this, response] { return backend_.nodes(*response); });
 }
 
 grpc::ServerUnaryReactor*
 ObserverService::GetNamespaces(CallbackServerContext* context,
                                const ::observer::GetNamespacesRequest* /*request*/,
                                ::observer::GetNamespacesResponse* response) {
-    return unary(context, backend_, [&] { return backend_.namespaces(*response); });
+    return unary(context, backend_, streams_,
+                 [this, response] { return backend_.namespaces(*response); });
 }
 
 grpc::ServerUnaryReactor*
 ObserverService::ServerStatus(CallbackServerContext* context,
                               const ::observer::ServerStatusRequest* /*request*/,
                               ::observer::ServerStatusResponse* response) {
-    return unary(context, backend_, [&] { return backend_.server_status(*response); });
+    return unary(context, backend_, streams_,
+                 [this, response] { return backend_.server_status(*response); });
 }
 
 Raw* PeerService::Notify(CallbackServerContext* context, const grpc::ByteBuffer* request) {

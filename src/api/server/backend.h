@@ -66,6 +66,25 @@ struct ExplainQuery {
     std::uint16_t port = 0; // 0 for protocols without ports
 };
 
+// Which part of the service map. All members empty: all of it.
+struct MapQuery {
+    std::string cursor; // of an earlier answer: only what changed since
+    bool follow = false;
+};
+
+struct MapSeriesQuery {
+    std::string node; // its edges; or one edge:
+    std::string from;
+    std::string to;
+};
+
+struct MatrixQuery {
+    std::vector<std::string> spaces; // namespaces of either end; empty: all
+    std::optional<model::Protocol> protocol;
+    std::optional<std::uint16_t> port; // empty: the ports that the receivers are known for
+    std::size_t limit = 40;            // groups of workloads
+};
+
 // A call of the CNI plugin; members that the verb does not need can be empty.
 struct CniCall {
     std::string verb;      // "add", "del", "check", "gc", "status"
@@ -114,8 +133,17 @@ public:
     virtual Result<std::unique_ptr<LineStream>> record(bool all) = 0;
     virtual Result<nlohmann::json> rules() = 0;
     virtual Result<nlohmann::json> reload_rules() = 0;
+    // Lines that are JSON objects: one, or when following one a second.
+    virtual Result<std::unique_ptr<LineStream>> service_map(const MapQuery&) { return no_map(); }
+    // JSON text.
+    virtual Result<std::string> map_series(const MapSeriesQuery&) { return no_map(); }
+    virtual Result<nlohmann::json> workload(const model::ObjectName&) { return no_map(); }
+    virtual Result<nlohmann::json> policy_matrix(const MatrixQuery&) { return no_map(); }
     // An Error here becomes a CNI error with a code that fits it.
     virtual Result<CniReply> cni(const CniCall& call) = 0;
+
+private:
+    static Failure no_map() { return fail(Code::unavailable, "this agent keeps no service map"); }
 };
 
 } // namespace beeline::api

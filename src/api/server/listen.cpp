@@ -2,11 +2,14 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <charconv>
 #include <cstring>
 #include <filesystem>
 #include <optional>
@@ -81,6 +84,58 @@ Result<Fd> listen_unix(const std::string& path, const std::string& group) {
                      kv("group", group), kv("error", std::strerror(errno)));
     }
     if (::listen(fd.get(), kBacklog) != 0) return fail_errno(errno, "listen on " + path);
+    return fd;
+}
+
+Result<TcpAddress> TcpAddress::parse(std::string_view text) {
+    const std::size_t colon = text.rfind(':');
+    std::string_view host = text.substr(0, std::min(colon, text.size()));
+    const bool bracketed = host.starts_with('[') && host.ends_with(']');
+    if (bracketed) host = host.substr(1, host.size() - 2);
+    const auto ip = net::Ip::parse(host);
+    TcpAddress address;
+    if (colon != std::string_view::npos && ip && ip->is_v4() != bracketed) {
+        const auto digits = text.substr(colon + 1);
+        const auto [end, error] =
+            std::from_chars(digits.data(), digits.data() + digits.size(), address.port);
+        if (error == std::errc{} && end == digits.data() + digits.size() && address.port != 0) {
+            address.ip = *ip;
+            return address;
+        }
+    }
+    return fail(Code::invalid,
+                "'{}' is not an address and a port, like 127.0.0.1:12000 or [::1]:12000", text);
+}
+
+bool TcpAddress::is_loopback() const {
+    return ip.is_v4() ? ip.bytes[12] == 127 : ip == net::Ip::parse("::1").value();
+}
+
+std::string TcpAddress::to_string() const {
+    return fmt::format(fmt::runtime(ip.is_v4() ? "{}:{}" : "[{}]:{}"), ip.to_string(), port);
+}
+
+Result<Fd> listen_tcp(const TcpAddress& address) {
+    sockaddr_in v4{};
+    v4.sin_family = AF_INET;
+    v4.sin_port = htons(address.port);
+    std::memcpy(&v4.sin_addr, address.ip.bytes.data() + 12, 4);
+    sockaddr_in6 v6{};
+    v6.sin6_family = AF_INET6;
+    v6.sin6_port = htons(address.port);
+    std::memcpy(&v6.sin6_addr, address.ip.bytes.data(), 16);
+    const bool is_v4 = address.ip.is_v4();
+    Fd fd(::socket(is_v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!fd) return fail_errno(errno, "socket");
+    const int on = 1;
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (!is_v4) ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+    const auto* place =
+        is_v4 ? reinterpret_cast<const sockaddr*>(&v4) : reinterpret_cast<const sockaddr*>(&v6);
+    if (::bind(fd.get(), place, is_v4 ? sizeof(v4) : sizeof(v6)) != 0)
+        return fail_errno(errno, "bind to " + address.to_string());
+    if (::listen(fd.get(), kBacklog) != 0)
+        return fail_errno(errno, "listen on " + address.to_string());
     return fd;
 }
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -28,6 +29,7 @@ struct Reply {
     std::string body;
     std::unique_ptr<LineStream> stream; // instead of `body`
     std::string allow;                  // value of the Allow header of status 405
+    std::vector<std::pair<std::string, std::string>> headers; // more of them
 };
 
 Reply json_reply(const nlohmann::json& document, int status = 200);

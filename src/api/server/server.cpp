@@ -218,6 +218,9 @@ MHD_Result Server::State::send(MHD_Connection* connection, Reply reply) {
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, reply.content_type.c_str());
     if (!reply.allow.empty())
         MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, reply.allow.c_str());
+    for (const auto* headers : {&options.headers, &reply.headers})
+        for (const auto& [name, value] : *headers)
+            MHD_add_response_header(response, name.c_str(), value.c_str());
     const auto queued =
         MHD_queue_response(connection, static_cast<unsigned>(reply.status), response);
     MHD_destroy_response(response);
@@ -227,6 +230,16 @@ MHD_Result Server::State::send(MHD_Connection* connection, Reply reply) {
 MHD_Result Server::State::on_headers(MHD_Connection* connection, const char* method,
                                      Exchange& exchange) {
     ++requests;
+    if (options.gate) {
+        const RequestHead head{.method = method,
+                               .target = exchange.target,
+                               .header = [connection](const char* name) -> std::string_view {
+                                   const char* value = MHD_lookup_connection_value(
+                                       connection, MHD_HEADER_KIND, name);
+                                   return value != nullptr ? value : "";
+                               }};
+        if (auto answer = options.gate(head)) return send(connection, std::move(*answer));
+    }
     auto match = router.match(method, exchange.target);
     if (!match) return send(connection, std::move(match.error()));
     const char* length =

@@ -5,8 +5,13 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "api/server/router.h"
 #include "base/fd.h"
@@ -14,12 +19,22 @@
 
 namespace beeline::api {
 
+// What is known of a request before its body.
+struct RequestHead {
+    std::string_view method;
+    std::string_view target;                                  // still encoded
+    std::function<std::string_view(const char* name)> header; // empty: it has none
+};
+
 struct ServerOptions {
     unsigned connections = 1024;        // more wait in the listen backlog
     std::size_t body_bytes = 16U << 20; // larger bodies are refused with 413
     unsigned idle_timeout_s = 30; // half a request, an answer nobody reads, an unused connection
     std::chrono::milliseconds stall_timeout{
         30000}; // a stream whose client reads nothing is cut after this
+    // Asked before the router: what it returns is the answer. Any thread.
+    std::function<std::optional<Reply>(const RequestHead&)> gate;
+    std::vector<std::pair<std::string, std::string>> headers; // of every answer
 };
 
 struct ServerCounters {

@@ -15,6 +15,7 @@ constexpr std::uint64_t kMaxLast = 10'000'000;
 constexpr std::uint64_t kEdges = 20'000;
 constexpr std::uint64_t kMaxEdges = 1'000'000;
 constexpr std::uint64_t kMaxMapEntries = 10'000'000;
+constexpr std::uint64_t kMaxMatrix = 200;
 constexpr std::size_t kMapEntries = 1000; // shown when no limit is given
 
 std::int64_t now_ns() {
@@ -172,6 +173,55 @@ Result<Reply> explain(Backend& backend, const Query& query) {
     return document(backend.explain(explain));
 }
 
+// A cursor and an id are opaque: what is no cursor gets the whole map, what is no id is not found.
+constexpr std::size_t kMaxId = 600;
+
+Result<std::string> map_id(const Query& query, std::string_view name) {
+    std::string id = query.text(name);
+    if (id.size() > kMaxId)
+        return fail(Code::invalid, "parameter '{}' is longer than {} bytes", name, kMaxId);
+    return id;
+}
+
+Result<Reply> service_map(Backend& backend, const Query& query) {
+    MapQuery map;
+    map.cursor = TRY(map_id(query, "cursor"));
+    map.follow = TRY(query.flag("follow"));
+    Reply reply;
+    reply.content_type = map.follow ? "application/jsonl" : "application/json";
+    reply.stream = TRY(backend.service_map(map));
+    return reply;
+}
+
+Result<Reply> map_series(Backend& backend, const Query& query) {
+    MapSeriesQuery series;
+    series.node = TRY(map_id(query, "node"));
+    series.from = TRY(map_id(query, "from"));
+    series.to = TRY(map_id(query, "to"));
+    if (series.from.empty() != series.to.empty() || (!series.node.empty() && !series.to.empty()))
+        return fail(Code::invalid, "give 'node', or both 'from' and 'to', or none of them");
+    Reply reply;
+    reply.body = TRY(backend.map_series(series)) + "\n";
+    return reply;
+}
+
+Result<Reply> policy_matrix(Backend& backend, const Query& query) {
+    MatrixQuery matrix;
+    matrix.spaces = query.all("namespace");
+    if (const auto protocols = TRY(query.protocols("protocol")); !protocols.empty())
+        matrix.protocol = protocols[0];
+    if (const auto ports = TRY(query.ports("port")); !ports.empty()) {
+        matrix.port = ports[0];
+        if (!matrix.protocol) matrix.protocol = model::Protocol::tcp;
+    }
+    if (matrix.protocol && has_ports(*matrix.protocol) != matrix.port.has_value()) {
+        return fail(Code::invalid, "parameter 'port': {} {}", model::to_string(*matrix.protocol),
+                    matrix.port ? "has no ports" : "needs one");
+    }
+    matrix.limit = TRY(query.number("limit", 1, kMaxMatrix)).value_or(matrix.limit);
+    return document(backend.policy_matrix(matrix));
+}
+
 Result<Reply> apply(Backend& backend, const Request& request) {
     const bool dry_run = TRY(request.query.flag("dry_run"));
     if (request.body.find_first_not_of(" \t\r\n") == std::string::npos)
@@ -316,6 +366,13 @@ Router v1_routes(Backend& backend) {
     Backend* agent = &backend;
     get("/v1/status", [=](const Request&) { return document(agent->status()); });
     get("/v1/workloads", [=](const Request&) { return document(agent->workloads()); });
+    get("/v1/workloads/{namespace}/{name}", [=](const Request& request) {
+        return document(agent->workload({request.captures.at(0), request.captures.at(1)}));
+    });
+    get("/v1/map", [=](const Request& request) { return service_map(*agent, request.query); },
+        {{"cursor"}, {"follow"}});
+    get("/v1/map/series", [=](const Request& request) { return map_series(*agent, request.query); },
+        {{"node"}, {"from"}, {"to"}});
     get("/v1/services", [=](const Request&) { return document(agent->services()); });
     get("/v1/objects", [=](const Request& request) { return objects(*agent, request.query); },
         {{"kind"}, {"namespace"}, {"name"}});
@@ -364,6 +421,9 @@ Router v1_routes(Backend& backend) {
     get("/v1/policy/explain",
         [=](const Request& request) { return explain(*agent, request.query); },
         {{"source"}, {"destination"}, {"port"}, {"protocol"}});
+    get("/v1/policy/matrix",
+        [=](const Request& request) { return policy_matrix(*agent, request.query); },
+        {{"namespace", true}, {"port"}, {"protocol"}, {"limit"}});
     get("/v1/maps", [=](const Request&) { return document(agent->maps()); });
     get("/v1/maps/{name}", [=](const Request& request) { return dump_map(*agent, request); },
         {{"limit"}});

@@ -136,6 +136,6 @@ std::span<const ProtocolEntry> protocols();
 
 // Of each protocol's source.
 extern const ProtocolEntry kHttp1, kHttp2, kDns, kKafka, kRedis, kPostgresql, kMysql, kMongodb,
-    kAmqp, kNats, kMemcached, kCassandra;
+    kAmqp, kNats, kMemcached, kMemcachedBinary, kCassandra;
 
 } // namespace beeline::observe::l7

@@ -323,8 +323,7 @@ private:
 
     void tell(Operation& operation, const std::optional<std::string>& error) {
         if (!operation.told) return;
-        L7 answer = operation.answer ? std::move(*operation.answer)
-                                     : answer_of(operation, error);
+        L7 answer = operation.answer ? std::move(*operation.answer) : answer_of(operation, error);
         answer.response_bytes = operation.bytes;
         context_.emit(operation.answer_ns, std::move(answer));
         operation.told.reset();

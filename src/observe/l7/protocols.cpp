@@ -6,7 +6,9 @@ namespace beeline::observe::l7 {
 
 // Asked in this order: those with the plainest first bytes first.
 std::span<const ProtocolEntry> protocols() {
-    static const std::array kAll = {kHttp2, kHttp1, kPostgresql, kRedis, kDns};
+    static const std::array kAll = {kHttp2,     kHttp1, kPostgresql, kRedis,     kAmqp,
+                                    kMysql,     kNats,  kMongodb,    kCassandra, kMemcachedBinary,
+                                    kMemcached, kKafka, kDns};
     return kAll;
 }
 

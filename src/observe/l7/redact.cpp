@@ -137,7 +137,7 @@ std::string redact_text(std::string_view text, const Options& options) {
             ++i;
             while (i < text.size() && text[i] == ' ')
                 out += text[i++];
-            const std::size_t end = std::min(text.find_first_of(" ,;&)", i), text.size());
+            const std::size_t end = std::min(text.find_first_of(" ,;&){[", i), text.size());
             if (end > i) out += kRedacted;
             i = end;
         } else {

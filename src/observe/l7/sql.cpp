@@ -20,6 +20,8 @@ struct Token {
     Kind kind = Kind::end;
     std::string_view text; // of names without their quotes
     bool open = false;     // touches the end of the text
+    std::size_t start = 0; // with quotes
+    std::size_t stop = 0;
 };
 
 class Lexer {
@@ -79,7 +81,7 @@ private:
     }
 
     Token made(Token::Kind kind, std::size_t start) const {
-        return {kind, text_.substr(start, at_ - start), at_ == text_.size()};
+        return {kind, text_.substr(start, at_ - start), at_ == text_.size(), start, at_};
     }
 
     void skip_blanks() {
@@ -225,23 +227,25 @@ void set_statement(model::L7& message, std::string_view text, bool cut, SqlDiale
     std::vector<Token> tokens;
     std::vector<Token> opening;
     std::string statement;
-    const char* written = text.data(); // up to here
+    std::size_t written = 0; // up to here
     const auto blank = [&](const Token& token) {
-        if (!statement.empty() && token.text.data() > written) statement += ' ';
+        if (!statement.empty() && token.start > written) statement += ' ';
     };
     Lexer lexer(text, dialect);
     for (Token token = lexer.next(); token.kind != Token::Kind::end && tokens.size() < kMaxTokens;
          token = lexer.next()) {
         if (token.kind == Token::Kind::sign && token.text == ";") {
             if (tokens.empty()) continue;
-            if (!is_any(tokens[0], {"BEGIN", "START", "SET"})) break; // the first statement speaks for all
+            if (!is_any(tokens[0], {"BEGIN", "START", "SET"}))
+                break;            // the first statement speaks for all
             tokens.swap(opening); // but one that only opens a transaction
             tokens.clear();
             statement += ';';
             continue;
         }
         tokens.push_back(token);
-        if (statement.size() <= context.options.max_text) {
+        // The last word of what is cut off may be the beginning of another.
+        if (statement.size() <= context.options.max_text && !(token.open && cut)) {
             blank(token);
             const char quote = dialect == SqlDialect::mysql ? '`' : '"';
             if (token.kind == Token::Kind::literal && context.options.redact)
@@ -251,7 +255,7 @@ void set_statement(model::L7& message, std::string_view text, bool cut, SqlDiale
             else
                 statement += token.text;
         }
-        written = token.text.data() + token.text.size() + (token.kind == Token::Kind::name ? 1 : 0);
+        written = token.stop;
     }
     if (tokens.empty()) tokens.swap(opening);
     message.url = context.text(statement);

@@ -27,8 +27,10 @@ Hubble::Hubble(const Options& options, prometheus::Registry& registry)
                         family(registry, "beeline_metrics_overflow_total",
                                "Flows not counted in a metric because it has metrics.series label "
                                "sets already")};
-    for (const Enabled& enabled : options.hubble)
+    for (const Enabled& enabled : options.hubble) {
         plugins_.push_back(make_plugin(enabled, shared));
+        if (enabled.name == "tcp") tcp_ = plugins_.back().get();
+    }
 }
 
 void Hubble::see(const model::Flow& flow, std::vector<prometheus::Counter*>& counters) {
@@ -56,14 +58,36 @@ void Hubble::count(const RecordView& record) {
                static_cast<std::uint64_t>(record.tcp_flags[1]) << 40 |
                static_cast<std::uint64_t>(record.icmp_type) << 32 |
                static_cast<std::uint64_t>(record.icmp_code) << 24 | record.port[1];
+    const bool untold = tcp_ != nullptr && answer_untold(record);
+    if (untold) key.rest |= 1ULL << 63;
     auto found = memo_.find(key);
     if (found == memo_.end()) {
         if (memo_.size() >= kMemo) memo_.clear();
         found = memo_.emplace(key, Memo{*record.owners.context, {}}).first;
-        see(to_flow(record, 0), found->second.counters);
+        model::Flow flow = to_flow(record, 0);
+        see(flow, found->second.counters);
+        if (untold) {
+            flow.kind = model::Flow::Kind::replied;
+            tcp_->see(EventView(flow), found->second.counters);
+        }
     }
     for (prometheus::Counter* counter : found->second.counters)
         counter->Increment();
+}
+
+// Most TCP connections end before the datapath tells that they were answered; then their end tells it too.
+bool Hubble::answer_untold(const RecordView& record) {
+    if (record.context->path.protocol != model::Protocol::tcp) return false;
+    const bool closed = record.kind == model::Flow::Kind::closed;
+    if (!closed && record.kind != model::Flow::Kind::replied) return false;
+    const std::uint64_t ends = static_cast<std::uint64_t>(record.port[0]) << 16 | record.port[1];
+    const std::uint64_t digest =
+        KeyHash()({record.context,
+                   ends * 0x9e3779b97f4a7c15ULL ^ static_cast<std::uint64_t>(record.opened_ns)});
+    if (closed) return told_.erase(digest) == 0 && (record.tcp_flags[1] & 0x02) != 0;
+    if (told_.size() >= kTold) told_.clear();
+    told_.insert(digest);
+    return false;
 }
 
 void Hubble::missed(std::uint64_t flows) { missed_.Increment(static_cast<double>(flows)); }

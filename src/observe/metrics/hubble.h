@@ -37,6 +37,7 @@ public:
 
 private:
     static constexpr std::size_t kMemo = 32 * 1024;
+    static constexpr std::size_t kTold = 256 * 1024;
     static constexpr std::chrono::seconds kStale{60};
 
     // Flows that move the same counters.
@@ -54,8 +55,11 @@ private:
     };
 
     void see(const model::Flow& flow, std::vector<prometheus::Counter*>& counters);
+    bool answer_untold(const RecordView& record);
 
     std::vector<std::unique_ptr<Plugin>> plugins_;
+    Plugin* tcp_ = nullptr;
+    std::unordered_set<std::uint64_t> told_; // digests of TCP connections whose answer was an event
     prometheus::Counter& missed_;
     std::unordered_map<Key, Memo, KeyHash> memo_;
     std::vector<prometheus::Counter*> counters_;

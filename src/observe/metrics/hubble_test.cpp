@@ -468,5 +468,41 @@ TEST(HubbleMetrics, RecordsCountAsFlowsDo) {
     EXPECT_EQ(metrics(R"(hubble_port_distribution_total{port="81",protocol="TCP"})"), 1);
 }
 
+// The datapath leaves `replied` out when a connection ends soon: a SYN ACK is counted all the same, and once.
+TEST(HubbleMetrics, AnswersOfShortConnections) {
+    Metrics metrics("tcp:sourceContext=pod");
+    auto context = std::make_shared<Context>();
+    auto client = std::make_shared<Names>();
+    client->space = "shop";
+    client->name = "client";
+    auto server = std::make_shared<Names>(*client);
+    server->name = "web";
+    context->source = client;
+    context->destination = server;
+    context->path.protocol = model::Protocol::tcp;
+    context->path.source = net::Ip::parse("10.1.0.2").value();
+    Record record;
+    record.context = context;
+    record.port = {40000, 80};
+    record.tcp_flags = {0x13, 0x13};
+    record.opened_ns = 5;
+    record.kind = Flow::Kind::closed;
+    const std::string answers =
+        R"(hubble_tcp_flags_total{family="IPv4",flag="SYN-ACK",source="shop/web"})";
+    metrics.hubble->count(view(record));
+    EXPECT_EQ(metrics(answers), 1);
+    record.port[0] = 40001;
+    record.kind = Flow::Kind::replied;
+    metrics.hubble->count(view(record));
+    EXPECT_EQ(metrics(answers), 2);
+    record.kind = Flow::Kind::closed;
+    metrics.hubble->count(view(record));
+    EXPECT_EQ(metrics(answers), 2);
+    record.tcp_flags[1] = 0x14; // refused
+    record.port[0] = 40002;
+    metrics.hubble->count(view(record));
+    EXPECT_EQ(metrics(answers), 2);
+}
+
 } // namespace
 } // namespace beeline::observe::metrics

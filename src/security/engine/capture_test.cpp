@@ -37,6 +37,21 @@ const std::vector<rules::Rule>& official() {
   condition: evt.type in (openat, mkdir, unlinkat, connect) and (evt.res = EACCES or evt.rawres < 0) and (fd.filename in (shadow, x) or evt.arg.path pmatch (/usr) or evt.arg.name glob "/ro*t/.ssh*" or fd.sip exists)
   output: o
   priority: NOTICE
+- rule: names
+  desc: d
+  condition: evt.type in (openat, setns, connect, listen) and proc.name in (cat, vi, nginx) and not proc.name = vi
+  output: o
+  priority: NOTICE
+- rule: names or root
+  desc: d
+  condition: evt.type in (setns, ptrace, bpf) and (proc.name = sshd or (proc.name in (bash, tar) and user.uid = 0)) and not proc.pname = bash
+  output: o
+  priority: NOTICE
+- rule: other names
+  desc: d
+  condition: evt.type = userfaultfd and (not proc.name in (cat, vi) or proc.name = cat)
+  output: o
+  priority: NOTICE
 - rule: oddities
   desc: d
   condition: evt.type in (openat, symlink, link) and (fd.directory startswith /et or fd.nameraw startswith ../ or evt.arg.target contains shadow or tolower(fd.name) contains ssh or fd.name icontains BASH or fd.directory endswith ssh or evt.arg.oldpath regex ".*hosts")
@@ -78,7 +93,12 @@ public:
         if ((kind.want & BL_WANT_NOT_TCP) != 0 &&
             (event.socket->protocol == 6 || (event.head.flags & BL_EVENT_NAME_CHANGED) == 0))
             return false;
-        if ((kind.want & BL_WANT_COMM) != 0) return false; // never used: names can be changed
+        // By the name that the process had at its exec; the kernel has 15 bytes of it.
+        if ((kind.want & BL_WANT_COMM) != 0 &&
+            std::none_of(kind.comms.begin(), kind.comms.end(), [&](const std::string& name) {
+                return name.substr(0, 15) == event.process->name;
+            }))
+            return false;
         if ((kind.want & BL_WANT_PATH) == 0) return true;
         return path_passes(event, kind, container, failed);
     }
@@ -312,6 +332,41 @@ TEST(Capture, DatagramsToNewPeers) {
     EXPECT_EQ(capture.kinds[BL_EVENT_sendto].want,
               std::uint32_t{BL_WANT_ON | BL_WANT_INET | BL_WANT_NOT_TCP | BL_WANT_SUCCESS});
     EXPECT_EQ(capture.kinds[BL_EVENT_recvfrom].want, 0U);
+}
+
+// What the kernel holds back of one kind for these conditions.
+std::optional<std::set<std::string>> names_wanted(std::initializer_list<const char*> conditions) {
+    World world(1);
+    std::string text;
+    for (const char* condition : conditions)
+        text += fmt::format("- rule: r{}\n  desc: d\n  condition: evt.type = setns and {}\n"
+                            "  output: o\n  priority: NOTICE\n",
+                            text.size(), condition);
+    auto loaded = rules::load({{.name = "x", .text = text, .read_error = ""}}, Engine::catalog());
+    EXPECT_TRUE(loaded.successful()) << rules::to_text(loaded);
+    auto engine = Engine::compile(loaded.set, {}, world.machine.host, world.machine.tree);
+    EXPECT_TRUE(engine.has_value());
+    const Capture::Kind& kind = (*engine)->capture().kinds[BL_EVENT_setns];
+    if ((kind.want & BL_WANT_COMM) == 0) {
+        EXPECT_TRUE(kind.comms.empty());
+        return std::nullopt;
+    }
+    return kind.comms;
+}
+
+TEST(Capture, NamesOfPrograms) {
+    using Names = std::set<std::string>;
+    EXPECT_EQ(names_wanted({"proc.name = nsenter"}), Names{"nsenter"});
+    EXPECT_EQ(names_wanted({"proc.name in (a, b) and user.uid = 0"}), (Names{"a", "b"}));
+    EXPECT_EQ(names_wanted({"proc.name = a", "proc.name = b and not proc.pname = c"}),
+              (Names{"a", "b"}));
+    EXPECT_EQ(names_wanted({"proc.name in (a, b, c) and proc.name in (b, c)"}), (Names{"b", "c"}));
+    EXPECT_EQ(names_wanted({"proc.name = a", "user.uid = 0"}), std::nullopt);
+    EXPECT_EQ(names_wanted({"not proc.name = a"}), std::nullopt);
+    EXPECT_EQ(names_wanted({"(proc.name = a or user.uid = 0)"}), std::nullopt);
+    EXPECT_EQ(names_wanted({"proc.name startswith a"}), std::nullopt);
+    EXPECT_EQ(names_wanted({"proc.pname = a"}), std::nullopt);
+    EXPECT_EQ(names_wanted({"tolower(proc.name) = a"}), std::nullopt);
 }
 
 TEST(Capture, OfTheOfficialRules) {

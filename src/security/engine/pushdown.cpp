@@ -11,6 +11,7 @@ namespace {
 using rules::Operator;
 
 constexpr std::size_t kMostPaths = 4096;
+constexpr std::size_t kMostNames = 64; // of a kind: there are 8,192 for all of them
 constexpr std::uint32_t kEveryClass = 0xf;
 constexpr std::uint32_t kOpenClasses = BL_CLASS_READ | BL_CLASS_WRITE | BL_CLASS_EXEC;
 
@@ -265,6 +266,11 @@ Need need_of_check(const Check& check, bool negated, std::uint16_t kind) {
                     result == Need::Result::success ? Need::Result::failure : Need::Result::success;
         }
     } else if (is_text_check(check)) {
+        if (name == "proc.name" && (check.op == Operator::equal || check.op == Operator::in ||
+                                    check.op == Operator::intersects)) {
+            need.names_known = true;
+            need.names.insert(check.texts.begin(), check.texts.end());
+        }
         if (name == "evt.rawres") need.result = result_of(check);
         if (name == "evt.res") need.result = result_of_text(check);
         if (name == "fd.num" && kind_makes_fd(kind)) need.result = result_of(check);
@@ -336,6 +342,10 @@ Need both(const Need& a, const Need& b) {
         out.paths_known = true;
         out.paths = b.paths;
     }
+    if (b.names_known && (!a.names_known || b.names.size() < a.names.size())) {
+        out.names_known = true;
+        out.names = b.names;
+    }
     return out;
 }
 
@@ -360,6 +370,11 @@ Need either(const Need& a, const Need& b) {
             out.paths.clear();
         }
     }
+    out.names_known = a.names_known && b.names_known;
+    if (out.names_known) {
+        out.names = a.names;
+        out.names.insert(b.names.begin(), b.names.end());
+    }
     return out;
 }
 
@@ -377,7 +392,7 @@ bool says_nothing(const std::vector<Need>& needs) {
     return std::any_of(needs.begin(), needs.end(), [](const Need& need) {
         return !need.never && need.result == Need::Result::any && need.scope == Need::Scope::any &&
                !need.inet && !need.name_changed && !need.not_tcp && need.classes == kEveryClass &&
-               !need.paths_known;
+               !need.paths_known && !need.names_known;
     });
 }
 
@@ -433,6 +448,13 @@ void push_down(std::uint16_t kind, const std::vector<Need>& needs, Capture& capt
     if ((shape == BL_SHAPE_sock_send || shape == BL_SHAPE_sock_recv) &&
         every([](const Need& n) { return n.name_changed && n.not_tcp; }))
         row.want |= BL_WANT_NOT_TCP;
+    std::set<std::string> names;
+    for (const Need& need : needs)
+        names.insert(need.names.begin(), need.names.end());
+    if (every([](const Need& n) { return n.names_known; }) && names.size() <= kMostNames) {
+        row.want |= BL_WANT_COMM;
+        row.comms = std::move(names);
+    }
     if (!kind_has_path(kind)) return;
     row.want |= BL_WANT_PATH;
     for (const Need& need : needs) {
@@ -475,9 +497,10 @@ std::string describe(const std::vector<Need>& needs) {
     if (every([](const Need& n) { return n.name_changed && n.not_tcp; }))
         parts.emplace_back("new peers");
     std::uint32_t classes = 0;
-    std::set<std::string> paths;
+    std::set<std::string> paths, names;
     for (const Need& need : needs) {
         classes |= need.classes;
+        names.insert(need.names.begin(), need.names.end());
         for (const Capture::PathText& text : need.paths)
             paths.insert((text.at_start ? "" : "*") + text.text + (text.at_end ? "" : "*"));
     }
@@ -495,6 +518,7 @@ std::string describe(const std::vector<Need>& needs) {
         parts.push_back(std::move(out));
     };
     if (every([](const Need& n) { return n.paths_known; })) list("paths", paths);
+    if (every([](const Need& n) { return n.names_known; })) list("programs", names);
     std::string out;
     for (const std::string& part : parts)
         out += (out.empty() ? "" : ", ") + part;

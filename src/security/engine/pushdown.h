@@ -10,8 +10,6 @@
 namespace beeline::security::engine {
 
 // Facts that hold whenever the condition does. Nothing set: nothing is known.
-// The name of the process is none of them: the kernel has only the name of this moment, which a process can change, while
-// proc.name is that of its exec.
 struct Need {
     enum class Result : std::uint8_t { any, success, failure };
     enum class Scope : std::uint8_t { any, container, host };
@@ -24,6 +22,8 @@ struct Need {
     std::uint32_t classes = 0xf; // BL_CLASS_READ..OTHER
     bool paths_known = false;
     std::vector<Capture::PathText> paths; // one of them occurs in a path of the event
+    bool names_known = false;
+    std::set<std::string> names; // proc.name is one of them
 };
 
 // One of these holds. At most kMostNeeds.

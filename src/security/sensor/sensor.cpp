@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <optional>
@@ -38,6 +39,8 @@ constexpr bool is_process_kind(std::uint16_t kind) {
     return kind == BL_EVENT_execve || kind == BL_EVENT_clone || kind == BL_EVENT_procexit ||
            kind == BL_EVENT_comm;
 }
+
+constexpr std::uint32_t kFirstEpoch = 1;
 
 using Bytes = std::span<const std::byte>;
 
@@ -87,9 +90,10 @@ struct Sensor::State {
     std::unique_ptr<ebpf::Object> uring; // null where the kernel cannot
     ebpf::MapMemory syscall_memory;
     bl_syscall_table* numbers = nullptr;
-    int procs_ring = -1, events_ring = -1, path = -1, want = -1, comm = -1, scope = -1, sensor = -1,
-        stat = -1;
+    int procs_ring = -1, events_ring = -1, path = -1, want = -1, comm = -1, names = -1, scope = -1,
+        sensor = -1, stat = -1;
     std::uint32_t generation = 0;
+    std::uint32_t epoch = kFirstEpoch;
     std::map<std::string, Fd> links; // by what attached() calls them
     std::set<std::pair<std::uint32_t, std::string>> comms[2];
     std::size_t texts_cut = 0;
@@ -114,6 +118,7 @@ Result<> Sensor::State::find_maps() {
     events_ring = TRY(process.map("bl_events"));
     want = TRY(process.map("bl_want"));
     comm = TRY(process.map("bl_comm"));
+    names = TRY(process.map("bl_name"));
     scope = TRY(process.map("bl_scope"));
     sensor = TRY(process.map("bl_sensor"));
     stat = TRY(process.map("bl_sensor_stat"));
@@ -277,7 +282,7 @@ Result<std::unique_ptr<Sensor>> Sensor::load(const Options& options) {
     const auto share = [&](ebpf::Object& object) -> Result<> {
         TRY(prepare(object));
         for (const char* map : {"bl_procs", "bl_events", "bl_sensor_stat", "bl_sensor", "bl_want",
-                                "bl_comm", "bl_scope", "bl_scratch"}) {
+                                "bl_comm", "bl_name", "bl_scope", "bl_scratch"}) {
             TRY(object.share_map(map, TRY(process.map(map))));
         }
         return {};
@@ -322,7 +327,7 @@ Result<> Sensor::set(const Capture& capture) {
     TRY(state.write_wants(capture, half, automaton.always()));
     TRY(state.write_comms(capture, half));
 
-    const bl_sensor switched{half, 0};
+    const bl_sensor switched{half, state.epoch};
     const std::uint32_t zero = 0;
     TRY(ebpf::map_update(state.sensor, &zero, &switched));
     state.generation = half;
@@ -339,12 +344,26 @@ Result<> Sensor::set(const Capture& capture) {
 
 void Sensor::stop() {
     state_->links.clear();
+    ++state_->epoch; // nobody follows the names of processes now
     state_->in_force.reset();
 }
 
 Result<> Sensor::set_scope(std::uint64_t cgroup, std::uint32_t flags) {
     if (flags == 0) return ebpf::map_erase(state_->scope, &cgroup);
     return ebpf::map_update(state_->scope, &cgroup, &flags);
+}
+
+Result<> Sensor::tell_name(std::uint32_t pid, std::uint64_t start_ns, std::string_view comm) {
+    bl_name name{};
+    name.start_ns = start_ns;
+    name.epoch = state_->epoch;
+    std::memcpy(name.comm, comm.data(), std::min(comm.size(), sizeof name.comm - 1));
+    bl_name known{};
+    // Of a time when the sensors ran before. Not replaced: the sensors may do so at this moment, and they know better.
+    if (name.epoch != kFirstEpoch && TRY(ebpf::map_lookup(state_->names, &pid, &known)) &&
+        known.epoch != name.epoch)
+        TRY(ebpf::map_erase(state_->names, &pid));
+    return ebpf::map_insert(state_->names, &pid, &name);
 }
 
 int Sensor::procs_ring() const { return state_->procs_ring; }

@@ -36,6 +36,9 @@ public:
     // BL_SCOPE_* of a cgroup2 id; 0 forgets it.
     Result<> set_scope(std::uint64_t cgroup, std::uint32_t flags);
 
+    // The name of a process that was there before; what the sensors have seen of it since counts more.
+    Result<> tell_name(std::uint32_t pid, std::uint64_t start_ns, std::string_view comm);
+
     [[nodiscard]] int procs_ring() const;
     [[nodiscard]] int events_ring() const;
 

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Payload of chosen connections, copied to user space. Maps: bl_l7 (ring), bl_l7_account.
+ *
+ * A connection is chosen when it is judged (l7_choose), so a packet of one that is not costs the test of a flag that its
+ * hook has loaded anyway. What is copied is paid for by the workload's account; what it cannot pay for is counted there.
+ */
+#ifndef BL_LIB_L7_H
+#define BL_LIB_L7_H
+
+#include "conntrack.h"
+#include "abi/l7.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 16 * 1024 * 1024); /* user space may choose another size */
+} bl_l7 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct bl_l7_account);
+} bl_l7_account SEC(".maps");
+
+#define L7_DNS_PORT 53
+
+/* A chunk with room for so many bytes. */
+#define L7_RECORD(name, room)             \
+	struct name {                     \
+		struct bl_l7_chunk chunk; \
+		__u8 data[room];          \
+	}
+L7_RECORD(l7_small, BL_L7_SMALL);
+L7_RECORD(l7_medium, BL_L7_MEDIUM);
+L7_RECORD(l7_most, BL_L7_MOST);
+
+/* Is the payload of a connection whose ends have these BL_EP_* wanted? */
+static __always_inline void l7_choose(struct bl_ct *ct, const struct bl_flow_key *key, __u32 flags)
+{
+	bool dns = key->dport == bpf_htons(L7_DNS_PORT);
+
+	if ((key->proto == IPPROTO_TCP && flags & BL_EP_L7 && !dns) ||
+	    (dns && flags & BL_EP_DNS &&
+	     (key->proto == IPPROTO_TCP || key->proto == IPPROTO_UDP))) {
+		ct->flags |= BL_CT_L7;
+		return;
+	}
+	ct->flags &= ~BL_CT_L7;
+	ct->l7 = 0;
+}
+
+/* Who pays: the server's workload if it is chosen, else the client's. */
+static __always_inline struct bl_l7_account *l7_account(__u32 client, __u32 server)
+{
+	struct bl_l7_account *account = NULL;
+
+	if (server)
+		account = bpf_map_lookup_elem(&bl_l7_account, &server);
+	if (!account && client)
+		account = bpf_map_lookup_elem(&bl_l7_account, &client);
+	return account;
+}
+
+/*
+ * Takes `bytes` from the account; false when it has less. Two CPUs at once may lose a refill or a payment: the budget is a
+ * bound on cost, not a bill.
+ */
+static __always_inline bool l7_pay(struct bl_l7_account *account, __u32 bytes)
+{
+	__u64 now = clock_tick_ns(), since = now - account->filled_ns;
+	__s64 tokens = account->tokens;
+
+	if (since) {
+		if (since > 1000000000ULL)
+			since = 1000000000ULL;
+		tokens += (account->rate >> 10) * since / (1000000000ULL >> 10);
+		if (tokens > (__s64)account->burst)
+			tokens = account->burst;
+		account->filled_ns = now;
+	}
+	if (tokens < bytes) {
+		account->tokens = tokens;
+		__sync_fetch_and_add(&account->over, 1);
+		__sync_fetch_and_add(&account->over_bytes, bytes);
+		count(BL_METRIC_l7_over_budget);
+		return false;
+	}
+	account->tokens = tokens - bytes;
+	return true;
+}
+
+static __always_inline void l7_submit(void *record)
+{
+	__u64 used = bpf_ringbuf_query(&bl_l7, BPF_RB_AVAIL_DATA);
+	__u64 size = bpf_ringbuf_query(&bl_l7, BPF_RB_RING_SIZE);
+
+	bpf_ringbuf_submit(record, used > size / 4 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+}
+
+static __always_inline void l7_lost(struct bl_l7_account *account)
+{
+	__sync_fetch_and_add(&account->lost, 1);
+	count(BL_METRIC_l7_lost);
+}
+
+static __always_inline void l7_written(struct bl_l7_account *account, __u32 bytes)
+{
+	__sync_fetch_and_add(&account->chunks, 1);
+	__sync_fetch_and_add(&account->bytes, bytes);
+	count(BL_METRIC_l7_chunks);
+}
+
+/* Who the ends are, before the first payload of either: the server's process is known when it answers. */
+BL_STEP int l7_tell(struct __sk_buff *skb, struct bl_ct *ct, const struct bl_packet *p, int dir)
+{
+	struct bl_l7_connection *told;
+
+	if (!ct || !p)
+		return 0;
+	told = bpf_ringbuf_reserve(&bl_l7, sizeof(*told), 0);
+	if (!told) {
+		count(BL_METRIC_l7_lost);
+		return 0;
+	}
+	*(__u64 *)&told->kind = 0;
+	told->time_ns = bpf_ktime_get_ns();
+	told->kind = BL_L7_CONNECTION;
+	ct_event(&told->event, ct, &p->key, BL_FLOW_opened);
+	flow_of_client(&p->key, dir, &told->event.key);
+	if (dir == CT_SERVER && !told->event.process[CT_SERVER].pid) {
+		struct bl_sock *record = sock_of(skb);
+
+		if (record)
+			told->event.process[CT_SERVER] = record->process;
+	}
+	told->event.hook = p->flags & PKT_TO_POD ? BL_AT_TO_POD : BL_AT_FROM_POD;
+	told->event.ifindex = skb->ifindex;
+	l7_submit(told);
+	ct->l7 |= BL_CT_L7_TOLD << (dir & 1);
+	return 0;
+}
+
+static __always_inline void l7_head(struct bl_l7_chunk *chunk, const struct bl_ct *ct,
+				    const struct bl_packet *p, int dir)
+{
+	chunk->time_ns = bpf_ktime_get_ns();
+	chunk->kind = BL_L7_PAYLOAD;
+	chunk->side = dir & 1;
+	chunk->flags = ct->l7 & BL_CT_L7_FIRST ? BL_L7_FIRST : 0;
+	chunk->tcp_flags = p->tcp_flags;
+	chunk->opened_ns = ct->opened_ns;
+	flow_of_client(&p->key, dir, &chunk->key);
+	chunk->pad = 0;
+}
+
+/* Reserves a record, fills it from `from` on in the packet and submits it; leaves the function when there is no room. */
+#define L7_WRITE(type, room)                                                           \
+	do {                                                                           \
+		struct type *record = bpf_ringbuf_reserve(&bl_l7, sizeof(*record), 0); \
+		if (!record) {                                                         \
+			l7_lost(account);                                              \
+			return 0;                                                      \
+		}                                                                      \
+		l7_head(&record->chunk, ct, p, dir);                                   \
+		record->chunk.seq = seq;                                               \
+		record->chunk.length = length;                                         \
+		if (take > room)                                                       \
+			take = room;                                                   \
+		if (take && bpf_skb_load_bytes(skb, from, record->data, take))         \
+			take = 0;                                                      \
+		record->chunk.captured = take;                                         \
+		l7_submit(record);                                                     \
+	} while (0)
+
+/*
+ * The payload of a packet that `dir` sent; called only for connections with BL_CT_L7, before anything of the packet is
+ * rewritten. TCP packets that begin or end a connection are told of without payload too, also when it was stopped.
+ */
+BL_STEP int l7_capture(struct __sk_buff *skb, struct bl_ct *ct, const struct bl_packet *p, int dir)
+{
+	__u32 from, length, seq = 0, take;
+	struct bl_l7_account *account;
+	bool stopped;
+
+	if (!ct || !p)
+		return 0;
+	stopped = ct->l7 & BL_CT_L7_STOP;
+	if ((stopped && !(p->tcp_flags & (TCP_FIN | TCP_RST))) || p->flags & PKT_LATER_FRAGMENT)
+		return 0;
+	from = p->l4_off;
+	if (p->key.proto == IPPROTO_TCP) {
+		__u8 doff;
+
+		if (bpf_skb_load_bytes(skb, from + 4, &seq, sizeof(seq)) ||
+		    bpf_skb_load_bytes(skb, from + 12, &doff, sizeof(doff)))
+			return 0;
+		from += (doff >> 4) * 4;
+		seq = bpf_ntohl(seq) + !!(p->tcp_flags & TCP_SYN);
+	} else {
+		from += sizeof(struct udphdr);
+	}
+	length = p->bytes + ETH_HLEN;
+	length = length > from ? length - from : 0;
+	if (!length && !(p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)))
+		return 0;
+	account = l7_account(ct->endpoint[CT_CLIENT], ct->endpoint[CT_SERVER]);
+	if (!account)
+		return 0;
+	take = stopped ? 0 : account->most;
+	if (take > length)
+		take = length;
+	if (!l7_pay(account, take + sizeof(struct bl_l7_chunk)))
+		return 0;
+	if (take && !(ct->l7 & BL_CT_L7_TOLD << (dir & 1)))
+		l7_tell(skb, ct, p, dir);
+	if (take <= BL_L7_SMALL)
+		L7_WRITE(l7_small, BL_L7_SMALL);
+	else if (take <= BL_L7_MEDIUM)
+		L7_WRITE(l7_medium, BL_L7_MEDIUM);
+	else
+		L7_WRITE(l7_most, BL_L7_MOST);
+	l7_written(account, take);
+	return 0;
+}
+
+#endif

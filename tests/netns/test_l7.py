@@ -1,0 +1,299 @@
+"""Application protocols without proxies: what is read of chosen workloads, and that nothing is read of the others."""
+import os
+import ssl
+import subprocess
+import time
+
+import harness
+import scene
+from scene import service
+
+VIP = "10.96.0.10"
+DNS_VIP = "10.96.0.53"
+
+WEB = r"""
+import http.server, socketserver, ssl, sys, time
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        if self.path.startswith("/slow"):
+            time.sleep(0.05)
+        body = b"hello " * (10000 if self.path.startswith("/large") else 1)
+        self.send_response(404 if "missing" in self.path else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(201)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+    def log_message(self, *arguments):
+        pass
+
+class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+server = Server(("0.0.0.0", int(sys.argv[1])), Handler)
+if len(sys.argv) > 2:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[2], sys.argv[3])
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+"""
+
+# One connection, the requests one after another; a line on standard input lets the next begin.
+CLIENT = r"""
+import http.client, sys
+connection = http.client.HTTPConnection(sys.argv[1], int(sys.argv[2]), timeout=10)
+for line in sys.stdin:
+    connection.request("GET", line.strip())
+    answer = connection.getresponse()
+    answer.read()
+    print(answer.status, flush=True)
+"""
+
+NAMES = r"""
+import socket, struct, sys
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("0.0.0.0", 53))
+while True:
+    query, sender = server.recvfrom(512)
+    end = query.index(b"\0", 12) + 5
+    known = b"web" in query[12:end] and query[end - 4:end - 2] == b"\0\1"
+    head = query[:2] + (b"\x81\x80" if known else b"\x81\x83") + b"\0\1" + (b"\0\1" if known else b"\0\0") + b"\0\0\0\0"
+    answer = b"\xc0\x0c\0\1\0\1" + struct.pack("!IH", 60, 4) + socket.inet_aton(sys.argv[1]) if known else b""
+    server.sendto(head + query[12:end] + answer, sender)
+"""
+
+ASK = r"""
+import os, socket, sys
+name = b"".join(bytes([len(part)]) + part.encode() for part in sys.argv[2].split("."))
+asker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+asker.settimeout(5)
+asker.sendto(os.urandom(2) + b"\1\0\0\1\0\0\0\0\0\0" + name + b"\0\0\1\0\1", (sys.argv[1], 53))
+print(len(asker.recv(512)))
+"""
+
+
+def pod(name, l7=None, namespace="shop"):
+    metadata = {"name": name, "namespace": namespace}
+    if l7 is not None:
+        metadata["annotations"] = {"beeline.io/l7": l7}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}
+
+
+class L7(scene.SharedNode):
+    options = {"outside": True}
+
+    @classmethod
+    def prepare(cls):
+        cls.node.run("web", "/usr/bin/python3", "-c", WEB, "80", namespace="shop", labels={"app": "web"}, ports={"http": 80})
+        cls.node.run("client", namespace="shop", labels={"app": "client"})
+        cls.node.apply([pod("web", "true")])
+        cls.node._wait_listening("shop/web", ["--tcp", "80"])
+
+    def setUp(self):
+        self.mark = scene.last_number(self.node)
+
+    def new(self, kind="l7"):
+        return [f for f in self.node.flows(last=1000) if f.get("number", 0) > self.mark and f["kind"] == kind]
+
+    def wait_l7(self, count, predicate=lambda f: True, timeout=10):
+        """The first `count` messages since the test began that match, oldest first."""
+        def enough():
+            found = sorted((f for f in self.new() if predicate(f)), key=lambda f: f["number"])
+            return found if len(found) >= count else None
+        try:
+            return harness.wait_for(enough, timeout, f"{count} messages")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; status: {self.status()}") from None
+
+    def curl(self, *arguments, where="shop/client"):
+        code, out, err = self.node.exec(where, "curl", "-sS", "-m", "10", "-o", "/dev/null", "-w", "%{http_code}\n", *arguments)
+        self.assertEqual(code, 0, err)
+        return out.split()
+
+    def address(self, family=4):
+        return self.node.address("shop/web", family)
+
+    def status(self):
+        return self.node.api("GET", "/v1/status")["l7"]
+
+    def captured(self):
+        """Pieces of payload that the kernel copied since it was booted."""
+        return self.node.api("GET", "/v1/status")["metrics"]["l7_chunks"]
+
+    # --- HTTP ---------------------------------------------------------------------------------------------------------
+
+    def test_http_request_and_answer(self):
+        self.assertEqual(self.curl(f"http://{self.address()}/cart?token=secret"), ["200"])
+        request, answer = self.wait_l7(2)
+        for flow in (request, answer):
+            l7 = flow["l7"]
+            self.assertEqual((l7["protocol"], l7["method"], l7["resource"], l7["version"]), ("http", "GET", "/cart", "HTTP/1.1"))
+            self.assertNotIn("secret", str(flow))
+            self.assertEqual((flow["source"]["name"], flow["destination"]["name"]), ("client", "web"))
+            self.assertEqual(flow["destination"]["port"], 80)
+            self.assertEqual(flow["verdict"], "FORWARDED")
+            self.assertEqual(flow["source"]["process"]["comm"], "curl")
+        self.assertEqual((request["l7"]["type"], answer["l7"]["type"]), ("request", "response"))
+        self.assertEqual((answer["l7"]["code"], answer["l7"]["status"]), (200, "ok"))
+        self.assertGreater(answer["l7"]["latency_ns"], 0)
+        self.assertEqual(answer["destination"]["process"]["pid"], self.node.workload("shop/web")["pid"])
+
+    def test_keep_alive_large_answers_and_errors(self):
+        url = f"http://{self.address()}"
+        codes = self.curl(f"{url}/large/1", "-o", "/dev/null", f"{url}/missing", "-o", "/dev/null", f"{url}/slow")
+        self.assertEqual(codes, ["200", "404", "200"])
+        answers = self.wait_l7(3, lambda f: f["l7"]["type"] == "response")
+        self.assertEqual([(f["l7"]["resource"], f["l7"]["code"], f["l7"]["status"]) for f in answers],
+                         [("/large/1", 200, "ok"), ("/missing", 404, "error"), ("/slow", 200, "ok")])
+        self.assertEqual(len({f["source"]["port"] for f in answers}), 1, "one connection")
+        self.assertGreater(answers[2]["l7"]["latency_ns"], 40_000_000)
+
+    def test_bodies_of_requests(self):
+        self.curl("-d", "x" * 100_000, "-H", "Expect:", f"http://{self.address()}/upload")
+        answer = self.wait_l7(1, lambda f: f["l7"]["type"] == "response")[0]
+        self.assertEqual((answer["l7"]["method"], answer["l7"]["code"]), ("POST", 201))
+
+    def test_through_a_service(self):
+        self.node.apply([service("web", VIP, [("http", "TCP", 8000, 80)], {"app": "web"})])
+        for where in ("socket", "packet"):
+            with self.subTest(where=where):
+                self.mark = scene.last_number(self.node)
+                if where == "socket":
+                    self.curl(f"http://{VIP}:8000/by/{where}")
+                else:
+                    command = ["curl", "-sS", "-m", "10", "-o", "/dev/null", f"http://{VIP}:8000/by/{where}"]
+                    code, _, err = self.node._finish(command, self.node.workload("shop/client")["netns"])
+                    self.assertEqual(code, 0, err)
+                answer = self.wait_l7(1, lambda f: f["l7"]["type"] == "response")[0]
+                self.assertEqual((answer["l7"]["resource"], answer["l7"]["code"]), (f"/by/{where}", 200))
+                self.assertEqual((answer["service"]["name"], answer["destination"]["name"]), ("shop/web", "web"))
+
+    def test_from_outside(self):
+        code, _, err = self.node.host("curl", "-sS", "-m", "10", "-o", "/dev/null", f"http://{self.address()}/from/host")
+        self.assertEqual(code, 0, err)
+        answer = self.wait_l7(1, lambda f: f["l7"]["type"] == "response")[0]
+        self.assertEqual((answer["l7"]["resource"], answer["source"]["kind"]), ("/from/host", "host"))
+
+    # --- switching ----------------------------------------------------------------------------------------------------
+
+    def test_switched_while_a_connection_lives(self):
+        self.node.apply([pod("web", "false")])
+        client = self.node.background("shop/client", "/usr/bin/python3", "-c", CLIENT, self.address(), "80",
+                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+        def get(path):
+            client.stdin.write(path + "\n")
+            client.stdin.flush()
+            self.assertEqual(client.stdout.readline().strip(), "200")
+        before = self.captured()
+        get("/off")
+        get("/off")
+        time.sleep(0.3)
+        self.assertEqual(self.new(), [])
+        self.assertEqual(self.captured(), before)
+        self.node.apply([pod("web", "true")])
+        get("/on")
+        get("/on")
+        answers = self.wait_l7(1, lambda f: f["l7"]["type"] == "response")
+        self.assertEqual({f["l7"]["resource"] for f in answers}, {"/on"})
+        self.node.apply([pod("web", "false")])
+        time.sleep(0.3)
+        self.mark = scene.last_number(self.node)
+        get("/off/again")
+        time.sleep(0.3)
+        self.assertEqual(self.new(), [])
+        self.node.apply([pod("web", "true")])
+        client.stdin.close()
+        self.assertEqual(client.wait(10), 0)
+
+    def test_only_the_protocols_that_were_asked_for(self):
+        self.node.apply([pod("web", "dns")])
+        before = self.captured()
+        self.curl(f"http://{self.address()}/unread")
+        time.sleep(0.3)
+        self.assertEqual(self.new(), [])
+        self.assertEqual(self.captured(), before)
+        self.node.apply([pod("web", "redis")])
+        self.curl(f"http://{self.address()}/unread")
+        harness.wait_for(lambda: self.captured() > before, what="payload")
+        time.sleep(0.3)
+        self.assertEqual(self.new(), [])
+        self.node.apply([pod("web", "true")])
+
+    def test_a_wrong_annotation_is_an_error(self):
+        with self.assertRaises(AssertionError) as raised:
+            self.node.apply([pod("web", "htttp")])
+        self.assertIn("htttp", str(raised.exception))
+
+    def test_agent_restart(self):
+        client = self.node.background("shop/client", "/usr/bin/python3", "-c", CLIENT, self.address(), "80",
+                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+        def get(path):
+            client.stdin.write(path + "\n")
+            client.stdin.flush()
+            self.assertEqual(client.stdout.readline().strip(), "200")
+        get("/before")
+        self.wait_l7(2)
+        self.node.restart_agent()
+        self.mark = 0
+        get("/after/1")
+        get("/after/2")
+        answers = self.wait_l7(1, lambda f: f["l7"]["type"] == "response")
+        self.assertEqual(answers[-1]["source"]["name"], "client")
+        self.assertEqual(answers[-1]["source"]["process"]["comm"], "python3")
+        client.stdin.close()
+        client.wait(10)
+
+    # --- DNS ----------------------------------------------------------------------------------------------------------
+
+    def test_dns_and_the_names_that_it_teaches(self):
+        self.node.run("names", "/usr/bin/python3", "-c", NAMES, self.address(), namespace="shop", labels={"app": "names"},
+                      ports=[("dns", "udp", 53)])
+        self.addCleanup(self.node.stop, "shop/names")
+        self.node._wait_listening("shop/names", ["--udp", "53"])
+        self.node.apply([pod("client", "dns"), service("dns", DNS_VIP, [("dns", "UDP", 53, 53)], {"app": "names"})])
+        self.mark = scene.last_number(self.node)
+        for name in ("web.shop.example", "nothing.example"):
+            scene.python(self.node, "shop/client", ASK, DNS_VIP, name)
+        answers = self.wait_l7(2, lambda f: f["l7"]["type"] == "response")
+        self.assertEqual([(f["l7"]["protocol"], f["l7"]["resource"], f["l7"].get("code", 0)) for f in answers],
+                         [("dns", "web.shop.example", 0), ("dns", "nothing.example", 3)])
+        self.assertEqual(answers[0]["l7"]["addresses"], [self.address()])
+        self.assertEqual(answers[0]["l7"]["ttl_s"], 60)
+        self.assertEqual((answers[0]["service"]["name"], answers[0]["destination"]["name"]), ("shop/dns", "names"))
+        self.assertIn("python3", answers[0]["destination"]["process"]["comm"])
+
+        def named():
+            self.curl(f"http://{self.address()}/named")
+            return [f for f in self.new("opened") if f["destination"].get("names") == ["web.shop.example"]]
+        flow = harness.wait_for(named, what="a flow with the name")[0]
+        self.assertEqual(flow["destination"]["name"], "web")
+
+    # --- others -------------------------------------------------------------------------------------------------------
+
+    def test_http2(self):
+        harness.require("nghttpd", "h2load")
+        self.node.run("h2", "nghttpd", "--no-tls", "-d", "/etc", "8080", namespace="shop", labels={"app": "h2"})
+        self.addCleanup(self.node.stop, "shop/h2")
+        self.node._wait_listening("shop/h2", ["--tcp", "8080"])
+        self.node.apply([pod("h2", "http")])
+        self.mark = scene.last_number(self.node)
+        self.curl("--http2-prior-knowledge", f"http://{self.node.address('shop/h2')}:8080/hostname")
+        answer = self.wait_l7(1, lambda f: f["l7"]["type"] == "response")[0]
+        self.assertEqual((answer["l7"]["protocol"], answer["l7"]["resource"], answer["l7"]["code"]), ("http2", "/hostname", 200))
+        self.mark = scene.last_number(self.node)
+        code, out, err = self.node.exec("shop/client", "h2load", "-n", "200", "-c", "2", "-m", "10",
+                                        f"http://{self.node.address('shop/h2')}:8080/hostname")
+        self.assertEqual(code, 0, err + out)
+        self.wait_l7(200, lambda f: f["l7"]["type"] == "response")
+
+
+if __name__ == "__main__":
+    harness.main()
