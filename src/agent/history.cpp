@@ -78,7 +78,8 @@ public:
         using Begin = hubble::FlowQuery::Begin;
         observe::FlowFilter filter;
         filter.follow = query.follow;
-        filter.until_ns = query.until_ns;
+        // A follower must see a flow that is later, to know that it is done.
+        if (!query.follow) filter.until_ns = query.until_ns;
         history::Accept accept;
         switch (query.begin) {
         case Begin::oldest: filter.first_number = 1; break;
