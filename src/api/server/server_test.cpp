@@ -740,7 +740,7 @@ TEST_F(ServerTest, FlowLinesFollowAStore) {
     observe::Store store;
     store.append(observe::lost_record(1000, 5));
     store.publish();
-    auto stored = flow_lines(store.read({}), false, "n1");
+    auto stored = flow_lines(observe::history::FlowQuery(store, "", {}), false, "n1");
     const auto line = stored->next(0ms);
     ASSERT_TRUE(line);
     EXPECT_EQ(json::parse(line.value_or("null"))["lost"]["count"], 5);
@@ -750,7 +750,7 @@ TEST_F(ServerTest, FlowLinesFollowAStore) {
 
     observe::FlowFilter follow;
     follow.follow = true;
-    auto live = flow_lines(store.read(follow), true, "n1");
+    auto live = flow_lines(observe::history::FlowQuery(store, "", follow), true, "n1");
     EXPECT_FALSE(live->next(0ms));
     EXPECT_FALSE(live->done());
     std::thread ingest([&] {
