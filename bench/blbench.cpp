@@ -3,6 +3,8 @@
 //   blbench rr ADDRESS PORT SECONDS          round trips of one byte a second
 //   blbench connect ADDRESS PORT SECONDS     connections (to the end, by the server) a second
 //   blbench bulk ADDRESS PORT SECONDS        bytes a second
+//   blbench http ADDRESS PORT SECONDS        HTTP/1.1 requests on 16 connections that stay open: prints how many were
+//                                            answered, the seconds and this process's CPU seconds
 //   blbench loop read|open|exec|connect SECONDS    CPU nanoseconds of one turn: a 1-byte read; open and close of a file in
 //                                            /tmp; fork, exec and wait of this program; TCP connect, accept and close.
 //                                            Of many short blocks the lower quartile: whatever else runs only adds
@@ -187,6 +189,64 @@ double cpu_ns() {
     return total;
 }
 
+double own_cpu() {
+    timespec time{};
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+}
+
+// Reads one answer whole; its Content-Length says how long it is.
+void read_answer(int fd) {
+    char text[65536];
+    std::size_t have = 0;
+    std::size_t whole = 0;
+    while (whole == 0 || have < whole) {
+        const ssize_t got = recv(fd, text + have, sizeof text - have, 0);
+        if (got <= 0) die("http answer");
+        have += static_cast<std::size_t>(got);
+        if (whole != 0) continue;
+        const std::string_view head(text, have);
+        const std::size_t end = head.find("\r\n\r\n");
+        if (end == std::string_view::npos) continue;
+        if (!head.starts_with("HTTP/1.1 200")) die("http status");
+        const std::size_t length = head.find("ontent-"); // in either case
+        if (length == std::string_view::npos) die("http length");
+        const std::size_t at = head.find("ength: ", length);
+        if (at == std::string_view::npos || at > end) die("http length");
+        whole = end + 4 + static_cast<std::size_t>(std::atoi(text + at + 7));
+    }
+}
+
+// All connections ask, then all answers are read: server and proxies have work for as long as the client has.
+int http(const Address& to, double seconds) {
+    constexpr std::string_view kRequest =
+        "GET /api/v1/items/4711?page=2 HTTP/1.1\r\nHost: web.shop.svc.cluster.local\r\n"
+        "User-Agent: blbench/1.0\r\nAccept: application/json\r\nAccept-Encoding: gzip\r\n"
+        "X-Request-Id: 6f1c0e0a-8a55-4c0e-9d7a-0d4a2f0f6a11\r\n\r\n";
+    std::vector<int> fds;
+    for (int i = 0; i < 16; ++i)
+        fds.push_back(dial(to));
+    std::uint64_t count = 0;
+    const double start = now();
+    const double cpu = own_cpu();
+    double end = start;
+    do {
+        for (const int fd : fds) {
+            if (send(fd, kRequest.data(), kRequest.size(), 0) !=
+                static_cast<ssize_t>(kRequest.size()))
+                die("http request");
+        }
+        for (const int fd : fds) {
+            read_answer(fd);
+            ++count;
+        }
+        end = now();
+    } while (end - start < seconds);
+    std::printf("%llu %.6f %.6f\n", static_cast<unsigned long long>(count), end - start,
+                own_cpu() - cpu);
+    return 0;
+}
+
 void turn_exec(const char* self) {
     const pid_t child = vfork();
     if (child < 0) die("vfork");
@@ -320,8 +380,10 @@ int main(int argc, char** argv) {
     if (verb == "server") return serve(argv + 2);
     if (verb == "rr") return round_trips(address(argv[2], argv[3]), std::atof(argv[4]));
     if (verb == "connect") return connections(address(argv[2], argv[3]), std::atof(argv[4]));
+    if (verb == "http") return http(address(argv[2], argv[3]), std::atof(argv[4]));
     if (verb == "bulk") return bulk(address(argv[2], argv[3]), std::atof(argv[4]));
-    std::fprintf(stderr,
-                 "usage: blbench server RR CONNECT BULK | rr|connect|bulk ADDRESS PORT SECONDS\n");
+    std::fprintf(
+        stderr,
+        "usage: blbench server RR CONNECT BULK | rr|connect|http|bulk ADDRESS PORT SECONDS\n");
     return 2;
 }

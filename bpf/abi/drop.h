@@ -50,7 +50,8 @@ enum bl_drop_reason {
 	X(svc_no_backend, "connections refused because the service has no backend") \
 	X(l7_chunks, "pieces of payload written to the ring")                  \
 	X(l7_lost, "pieces of payload lost because the ring was full")         \
-	X(l7_over_budget, "pieces of payload that a workload's budget did not allow")
+	X(l7_over_budget, "pieces of payload that a workload's budget did not allow") \
+	X(l7_tls_unknown, "calls of a TLS library whose connection was not found")
 
 enum bl_metric {
 #define X(name, help) BL_METRIC_##name,

@@ -7,6 +7,7 @@
 
 /* Most payload bytes of one chunk. The ring has records of three sizes: what a chunk does not fill stays unused. */
 #define BL_L7_SMALL 184
+#define BL_L7_HALF 440
 #define BL_L7_MEDIUM 952
 #define BL_L7_MOST 4024
 
@@ -48,6 +49,15 @@ struct bl_l7_connection {
 };
 BL_STATIC_ASSERT(sizeof(struct bl_l7_connection) == 240, "bl_l7_connection");
 
+/* Where a TLS library keeps a session's socket: cookie of the attachment. */
+enum bl_tls_layout {
+	BL_TLS_UNKNOWN = 0, /* found by what the call uses */
+	BL_TLS_OPENSSL_1_1 = 1,
+	BL_TLS_OPENSSL_3_0 = 2, /* to 3.1 */
+	BL_TLS_OPENSSL_3_2 = 3, /* from 3.2 on */
+	BL_TLS_GO = 4,
+};
+
 /* bl_ct.l7: what became of a connection with BL_CT_L7. */
 #define BL_CT_L7_FIRST 0x1 /* chosen at its first packet */
 #define BL_CT_L7_TOLD 0x2  /* << side: its bl_l7_connection was written */
@@ -60,8 +70,8 @@ BL_STATIC_ASSERT(sizeof(struct bl_l7_connection) == 240, "bl_l7_connection");
 struct bl_l7_account {
 	__u64 rate;  /* bytes a second */
 	__u64 burst; /* most tokens */
-	__u32 most;  /* payload bytes of one packet, at most BL_L7_MOST */
-	__u32 pad;   /* zero */
+	__u32 most
+		[2]; /* payload bytes of one packet of the client, of the server; at most BL_L7_MOST */
 	__s64 tokens;
 	__u64 filled_ns; /* clock_tick_ns() of the last refill */
 	__u64 chunks;	 /* written to the ring */

@@ -3,6 +3,8 @@
 #include "agent/documents.h"
 #include "agent/history.h"
 #include "agent/policy_matrix.h"
+#include "agent/top.h"
+#include "agent/why.h"
 #include "agent/workload_processes.h"
 #include "api/server/flow_lines.h"
 
@@ -80,6 +82,14 @@ Result<json> NodeBackend::edges(const observe::history::EdgeQuery& query) {
 
 Result<json> NodeBackend::explain(const api::ExplainQuery& query) {
     return loop_.call([&] { return explain_document(node_, query); });
+}
+
+Result<json> NodeBackend::why(const api::WhyQuery& query) {
+    return why_document(node_, loop_, query);
+}
+
+Result<json> NodeBackend::top(std::int64_t window_ns) {
+    return top_document(node_, loop_, window_ns);
 }
 
 Result<json> NodeBackend::maps() {

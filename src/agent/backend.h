@@ -21,6 +21,8 @@ public:
     Result<std::unique_ptr<api::LineStream>> flows(const observe::FlowFilter& query) override;
     Result<nlohmann::json> edges(const observe::history::EdgeQuery& query) override;
     Result<nlohmann::json> explain(const api::ExplainQuery& query) override;
+    Result<nlohmann::json> why(const api::WhyQuery& query) override;
+    Result<nlohmann::json> top(std::int64_t window_ns) override;
     Result<nlohmann::json> maps() override;
     Result<nlohmann::json> map(const std::string& name, std::size_t limit) override;
     Result<std::unique_ptr<api::LineStream>> alerts(const security::AlertFilter& filter) override;

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "agent/config_export.h"
 #include "agent/config_history.h"
 #include "agent/config_hubble.h"
 #include "agent/config_metrics.h"
@@ -153,6 +154,7 @@ Result<Config> parse_config(std::string_view text, std::string_view file) {
     TRY(read_hubble(root, config.hubble));
     TRY(read_l7(root, config.l7));
     TRY(read_web(root, config.web));
+    TRY(read_export(root, config.exports));
     return config;
 }
 

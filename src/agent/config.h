@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "agent/l7_config.h"
+#include "api/export/options.h"
 #include "api/hubble/options.h"
 #include "api/server/web.h"
 #include "base/log.h"
@@ -62,6 +63,7 @@ struct Config {
     observe::history::Options history; // an empty path: of the instance
     SecurityConfig security;
     observe::metrics::Options metrics;
+    exporting::Options exports;
     hubble::Section hubble;
     L7Config l7;
     api::WebConfig web;

@@ -59,55 +59,7 @@ json edge_json(const history::Edge& edge) {
     return out;
 }
 
-class HistoryCursor final : public hubble::FlowCursor {
-public:
-    explicit HistoryCursor(history::FlowQuery query) : query_(std::move(query)) {}
-    std::optional<model::Flow> next() override { return query_.next(); }
-    [[nodiscard]] int fd() const override { return query_.fd(); }
-
-private:
-    history::FlowQuery query_;
-};
-
-class HistorySource final : public hubble::FlowSource {
-public:
-    HistorySource(const history::History& history, const observe::Store& store)
-        : history_(history), store_(store) {}
-
-    std::unique_ptr<hubble::FlowCursor> open(hubble::FlowQuery query) const override {
-        using Begin = hubble::FlowQuery::Begin;
-        observe::FlowFilter filter;
-        filter.follow = query.follow;
-        // A follower must see a flow that is later, to know that it is done.
-        if (!query.follow) filter.until_ns = query.until_ns;
-        history::Accept accept;
-        switch (query.begin) {
-        case Begin::oldest: filter.first_number = 1; break;
-        case Begin::now: filter.last = 0; break;
-        case Begin::since: filter.since_ns = query.since_ns; break;
-        case Begin::last:
-            // What does not count is not wanted either.
-            if (query.last != 0) filter.last = query.last;
-            if (query.last == 0) filter.first_number = 1;
-            accept = std::move(query.counts);
-            break;
-        }
-        return std::make_unique<HistoryCursor>(
-            history_.query(std::move(filter), observe::Order::oldest_first, std::move(accept)));
-    }
-    [[nodiscard]] observe::StoreStats stats() const override { return store_.stats(); }
-
-private:
-    const history::History& history_;
-    const observe::Store& store_;
-};
-
 } // namespace
-
-std::unique_ptr<hubble::FlowSource> history_source(const history::History& history,
-                                                   const observe::Store& store) {
-    return std::make_unique<HistorySource>(history, store);
-}
 
 json history_document(const history::History& history) {
     const history::HistoryStats stats = history.stats();

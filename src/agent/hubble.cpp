@@ -2,7 +2,9 @@
 
 #include <csignal>
 
+#include "api/hubble/local.h"
 #include "api/hubble/relay.h"
+#include "api/hubble/server.h"
 #include "base/log.h"
 #include "loop/loop.h"
 
@@ -38,6 +40,9 @@ std::string dial_address(const HubbleApi::Environment& environment) {
 }
 
 } // namespace
+
+HubbleApi::HubbleApi() = default;
+HubbleApi::~HubbleApi() = default;
 
 Result<std::unique_ptr<HubbleApi>> HubbleApi::start(Environment environment) {
     const hubble::Section& config = environment.config;

@@ -8,11 +8,15 @@
 #include <nlohmann/json.hpp>
 
 #include "api/client/paths.h"
-#include "api/hubble/local.h"
+#include "api/hubble/flow_source.h"
 #include "api/hubble/options.h"
-#include "api/hubble/server.h"
 #include "model/workload.h"
 #include "net/address.h"
+
+namespace beeline::hubble {
+class LocalBackend;
+class Server;
+} // namespace beeline::hubble
 
 namespace beeline::agent {
 
@@ -26,6 +30,7 @@ public:
         std::shared_ptr<const hubble::FlowSource> flows;
     };
     static Result<std::unique_ptr<HubbleApi>> start(Environment environment);
+    ~HubbleApi();
 
     // Any thread: what GetAgentEvents tells.
     void workload_attached(const model::Workload& workload);
@@ -35,7 +40,7 @@ public:
     [[nodiscard]] nlohmann::json status() const;
 
 private:
-    HubbleApi() = default;
+    HubbleApi();
     std::string socket_;
     std::string listen_;
     std::unique_ptr<hubble::LocalBackend> backend_;

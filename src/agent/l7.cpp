@@ -39,7 +39,8 @@ json counts_of(const observe::l7::Stats& stats) {
 
 Result<std::unique_ptr<L7>> L7::start(const L7Config& config, const datapath::Kernel& kernel,
                                       observe::Store& store,
-                                      std::shared_ptr<observe::DnsNames> names) {
+                                      std::shared_ptr<observe::DnsNames> names,
+                                      std::string cgroup_mount) {
     std::unique_ptr<L7> l7(new L7(config, TRY(datapath::L7::of(kernel))));
     observe::L7Datapath datapath;
     datapath.connection = [maps = l7->maps_](const bl_flow_key& ends) {
@@ -61,6 +62,15 @@ Result<std::unique_ptr<L7>> L7::start(const L7Config& config, const datapath::Ke
         return metrics ? (*metrics)[BL_METRIC_l7_lost] : 0;
     };
     l7->consumer_ = TRY(observe::Consumer::start(*l7->ingest_, std::move(source), "bl-l7"));
+    l7->cgroup_mount_ = std::move(cgroup_mount);
+    if (!config.tls) return l7;
+    auto tls = TlsWatch::start(kernel);
+    if (tls) {
+        l7->tls_ = std::move(*tls);
+    } else {
+        l7->tls_error_ = tls.error().message;
+        log_warn("TLS cannot be read", kv("why", l7->tls_error_));
+    }
     return l7;
 }
 
@@ -74,13 +84,17 @@ void L7::set_workloads(const std::vector<model::Workload>& workloads,
                        const model::Objects& objects) {
     observe::L7Ingest::Chosen chosen;
     std::unordered_map<std::uint32_t, datapath::L7::Limits> accounts;
+    std::vector<TlsWatch::Place> places;
     for (const auto& workload : workloads) {
         const auto protocols = model::l7_protocols(config_.choice, workload, objects);
         if (protocols == 0) continue;
         chosen.emplace(workload.id, protocols);
         accounts[workload.id] = {config_.bytes_per_second, config_.bytes_per_second,
-                                 config_.bytes_per_packet};
+                                 config_.bytes_of_client, config_.bytes_of_server};
+        const bool has_cgroup = !workload.cgroup.empty() && !cgroup_mount_.empty();
+        places.push_back({has_cgroup ? cgroup_mount_ + "/" + workload.cgroup : "", workload.pid});
     }
+    if (tls_) tls_->set_places(std::move(places));
     if (const auto done = maps_.set_accounts(accounts); !done)
         log_error("payload accounts are not as wanted", kv("error", done.error().message));
     if (chosen == *chosen_) return;
@@ -99,6 +113,12 @@ json L7::status() const {
     out["refused"] = counts.refused;
     out["forgotten"] = counts.forgotten;
     out["dns_names"] = counts.dns_names;
+    if (tls_) {
+        const auto tls = tls_->counts();
+        out["tls"] = {{"files", tls.files}, {"failed", tls.failed}};
+    } else {
+        out["tls"] = {{"files", 0}, {"error", tls_error_}};
+    }
     bl_l7_account sum{};
     if (const auto accounts = maps_.accounts()) {
         for (const auto& [workload, account] : *accounts) {

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/l7_config.h"
+#include "agent/l7_tls.h"
 #include "base/result.h"
 #include "datapath/kernel.h"
 #include "datapath/l7.h"
@@ -27,7 +28,8 @@ public:
     // `kernel` and `store` must outlive this.
     static Result<std::unique_ptr<L7>> start(const L7Config& config, const datapath::Kernel& kernel,
                                              observe::Store& store,
-                                             std::shared_ptr<observe::DnsNames> names);
+                                             std::shared_ptr<observe::DnsNames> names,
+                                             std::string cgroup_mount);
     ~L7();
     L7(const L7&) = delete;
     L7& operator=(const L7&) = delete;
@@ -46,6 +48,9 @@ private:
     std::unique_ptr<observe::L7Ingest> ingest_;
     std::unique_ptr<ebpf::Ring> ring_;
     std::unique_ptr<observe::Consumer> consumer_;
+    std::string cgroup_mount_;
+    std::unique_ptr<TlsWatch> tls_; // null: off, or it could not start: then tls_error_ says why
+    std::string tls_error_;
     std::shared_ptr<const observe::L7Ingest::Chosen> chosen_ =
         std::make_shared<observe::L7Ingest::Chosen>();
 };

@@ -11,7 +11,7 @@
 #include <filesystem>
 
 #include "abi/drop.h"
-#include "agent/history.h"
+#include "agent/flow_source.h"
 #include "base/log.h"
 #include "datapath/firewall.h"
 #include "net/namespace.h"
@@ -193,7 +193,7 @@ Result<> Node::run() {
         [this](std::shared_ptr<const model::Objects> objects) { publish(std::move(objects)); }));
     TRY(source_->start(loop_));
     if (config_.l7.choice.mode != model::L7Choice::Mode::off)
-        l7_ = TRY(L7::start(config_.l7, *kernel_, store_, names_));
+        l7_ = TRY(L7::start(config_.l7, *kernel_, store_, names_, cgroup_mount_));
     ready_ = true;
     TRY(reconcile());
     // Programs are replaced in place by this run's.
@@ -258,7 +258,7 @@ void Node::start_security() {
 // Nor does a port that is taken.
 void Node::start_hubble() {
     auto started = HubbleApi::start({config_.hubble, config_.node, paths_.run + "/hubble.sock",
-                                     host_addresses_, history_source(*history_, store_)});
+                                     host_addresses_, flow_source(store_, *history_)});
     if (started) {
         hubble_ = std::move(*started);
         return;

@@ -12,6 +12,9 @@
 #include <prometheus/text_serializer.h>
 
 #include "agent/documents.h"
+#include "api/export/file.h"
+#include "api/export/kafka.h"
+#include "api/export/otlp.h"
 #include "base/log.h"
 #include "ebpf/program_stats.h"
 #include "observe/metrics/agent.h"
@@ -123,17 +126,65 @@ std::unique_ptr<Telemetry> Telemetry::start(Node& node, loop::Loop& loop) {
     if (const auto served = self.serve(); !served) self.error_ = served.error().message;
     if (!self.error_.empty()) log_error("metrics are not complete", kv("error", self.error_));
     node.add_status("metrics", [&self] { return self.status(); });
+    self.start_exports();
+    if (!self.exporters_.empty() || !self.refused_.empty())
+        node.add_status("export", [&self] { return self.exports_status(); });
     return out;
 }
 
 Telemetry::~Telemetry() {
     node_.add_status("metrics", nullptr);
+    node_.add_status("export", nullptr);
     loop_.cancel(timer_);
     server_.reset();
     follower_.reset(); // before the registry
 }
 
+void Telemetry::start_exports() {
+    const auto& options = node_.config().exports;
+    hubble::Origin origin;
+    origin.node = node_.config().node;
+    origin.cluster = node_.config().hubble.cluster;
+    origin.version = BEELINE_VERSION;
+    origin.labels = node_.config().hubble.node_labels;
+    const auto keep = [this](Result<std::unique_ptr<exporting::Exporter>> started,
+                             const std::string& name) {
+        if (started) {
+            exporters_.push_back(std::move(*started));
+        } else {
+            refused_.emplace_back(name, started.error().message);
+            log_error("an export could not start", kv("export", name),
+                      kv("error", started.error().message));
+        }
+    };
+    for (const auto& one : options.files)
+        keep(exporting::start_file(one, origin, node_.store()), one.name);
+    for (const auto& one : options.kafka)
+        keep(exporting::start_kafka(one, origin, node_.store()), one.topic);
+    for (const auto& one : options.otlp)
+        keep(exporting::start_otlp(one, origin, node_.store(), [this] { return collect(); }),
+             one.endpoint);
+}
+
+json Telemetry::exports_status() const {
+    json out = json::object();
+    for (const auto& exporter : exporters_) {
+        const auto stats = exporter->stats();
+        json one{{"kind", exporter->kind()}, {"sent", stats.sent},
+                 {"failed", stats.failed},   {"lost", stats.lost},
+                 {"waiting", stats.waiting}, {"retries", stats.retries}};
+        if (!stats.last_error.empty()) one["last_error"] = stats.last_error;
+        out[exporter->name()] = std::move(one);
+    }
+    for (const auto& [name, error] : refused_)
+        out[name] = {{"error", error}};
+    return out;
+}
+
 void Telemetry::stop() {
+    // A status that is made meanwhile on the loop's thread must not see them go.
+    loop_.call([this] { node_.add_status("export", nullptr); });
+    exporters_.clear();
     if (server_) server_->stop();
 }
 

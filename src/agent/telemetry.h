@@ -12,6 +12,7 @@
 #include <prometheus/registry.h>
 
 #include "agent/node.h"
+#include "api/export/exporter.h"
 #include "api/server/server.h"
 #include "base/fd.h"
 #include "loop/loop.h"
@@ -37,6 +38,8 @@ public:
 private:
     Telemetry(Node& node, loop::Loop& loop);
     Result<> serve();
+    void start_exports();
+    [[nodiscard]] nlohmann::json exports_status() const;
     Result<api::Reply> scrape();
     void look();
     [[nodiscard]] nlohmann::json status() const;
@@ -52,6 +55,8 @@ private:
     std::unique_ptr<api::Server> server_;
     Fd run_stats_; // the kernel times programs while it is open
     std::string error_;
+    std::vector<std::unique_ptr<exporting::Exporter>> exporters_;
+    std::vector<std::pair<std::string, std::string>> refused_; // exports that could not start, why
     std::atomic<std::uint64_t> scraped_{0};
 
     std::shared_ptr<const model::Directory> directory_; // as last seen

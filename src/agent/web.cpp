@@ -34,6 +34,7 @@ Result<> start(WebPage& page, const api::WebConfig& config, const std::string& f
 
 nlohmann::json WebPage::status() const {
     if (!error.empty()) return {{"error", error}};
+    if (!server) return nlohmann::json::object();
     nlohmann::json out{{"url", url}};
     if (!token.empty()) out["login"] = url + "#token=" + token;
     return out;

@@ -26,7 +26,9 @@ std::string hint(std::string_view nearest, std::string_view help_of) {
 }
 
 // Only options that stand before the verb matter here.
-bool takes_value(const std::string& argument) { return argument == "--instance"; }
+bool takes_value(const std::string& argument) {
+    return argument == "--instance" || argument == "--color";
+}
 
 // The message for a word that should be a verb and is none; nothing when all is well.
 std::optional<std::string> unknown_verb(const CLI::App& app,
@@ -68,7 +70,7 @@ const CLI::App* reached(const CLI::App& app, std::string& path) {
 
 std::string option_hint(const CLI::App& verb, const std::vector<std::string>& extras,
                         const std::string& path) {
-    std::vector<std::string> known{"--instance"};
+    std::vector<std::string> known{"--instance", "--color"};
     for (const auto* option : verb.get_options())
         for (const auto& name : option->get_lnames())
             known.push_back("--" + name);
@@ -110,6 +112,18 @@ std::unique_ptr<CLI::App> make_app(Context& context) {
                     "Talk to this instance of the agent instead of $BEELINE_INSTANCE or the "
                     "default one")
         ->option_text("NAME");
+    app->add_option_function<std::string>(
+           "--color",
+           [&context](const std::string& when) {
+               if (when != "auto") context.color = when == "always";
+           },
+           "auto (default): on a terminal, unless NO_COLOR is set")
+        ->option_text("auto|always|never")
+        ->check([](const std::string& when) {
+            return when == "auto" || when == "always" || when == "never"
+                       ? std::string()
+                       : fmt::format("'{}' is not one of auto|always|never", when);
+        });
     app->footer("'beeline VERB --help' has an example for each verb. Exit codes: 0 done, 1 failed, "
                 "2 wrong usage.");
 
@@ -117,6 +131,8 @@ std::unique_ptr<CLI::App> make_app(Context& context) {
     register_run_commands(*app, context);
     register_object_commands(*app, context);
     register_flow_commands(*app, context);
+    register_top_commands(*app, context);
+    register_why_commands(*app, context);
     register_alert_commands(*app, context);
     register_rule_commands(*app, context);
     register_policy_commands(*app, context);

@@ -67,6 +67,8 @@ public:
         last_explain = query;
         return answer("explain");
     }
+    Result<json> why(const api::WhyQuery&) override { return {}; }
+    Result<json> top(std::int64_t) override { return {}; }
     Result<json> maps() override { return answer("maps"); }
     Result<json> map(const std::string& name, std::size_t limit) override {
         last_limit = limit;

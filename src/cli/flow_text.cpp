@@ -50,6 +50,8 @@ std::string protocol_text(const json& flow) {
     const std::string protocol = text(flow, "protocol");
     if (const json& icmp = member(flow, "icmp"); icmp.is_object())
         return fmt::format("{}:{}/{}", protocol, text(icmp, "type"), text(icmp, "code"));
+    if (const json& l7 = member(flow, "l7"); l7.is_object())
+        return text(l7, "protocol") + (number(l7, "tls") != 0 ? "+tls" : "");
     const auto port = number(member(flow, "destination"), "port");
     return port == 0 ? protocol : fmt::format("{}:{}", protocol, port);
 }
@@ -135,6 +137,32 @@ std::string details_text(const json& flow, bool denied) {
     return joined(parts, "; ");
 }
 
+std::string latency_text(std::uint64_t ns) {
+    if (ns < 1'000'000) return fmt::format("{}us", ns / 1000);
+    if (ns < 10'000'000'000) return fmt::format("{:.1f}ms", static_cast<double>(ns) / 1e6);
+    return duration_text(ns / 1'000'000);
+}
+
+// "GET shop.example/cart -> 503 12.3ms", "A web.shop -> 10.0.0.7"
+std::string l7_text(const json& l7, bool wide) {
+    const std::string protocol = text(l7, "protocol");
+    std::string target = wide ? text(l7, "url") : std::string();
+    if (target.empty()) target = text(l7, "resource");
+    if (const auto host = text(l7, "host"); !host.empty() && target.starts_with('/'))
+        target = host + target;
+    std::string out = text(l7, "method");
+    if (!target.empty()) out += (out.empty() ? "" : " ") + target;
+    if (text(l7, "type") != "response") return out;
+    const std::string status = text(l7, "status");
+    const std::string code = text(l7, "code");
+    out += " -> " + (!code.empty() ? code : status.empty() ? "answered" : status);
+    if (const auto error = text(l7, "error"); !error.empty()) out += " " + error;
+    if (const auto found = texts(l7, "addresses"); !found.empty()) out += " " + joined(found, ",");
+    if (const auto latency = number(l7, "latency_ns"); latency != 0)
+        out += " " + latency_text(latency);
+    return out;
+}
+
 std::string lost_text(const json& flow, const std::string& time) {
     const json& lost = member(flow, "lost");
     return fmt::format("{} LOST {} flows are missing here ({})", time, text(lost, "count"),
@@ -155,14 +183,17 @@ std::string flow_text(const Context& context, const json& flow) {
     if (kind == "lost") return context.styled(printable(lost_text(flow, time)), kYellow);
 
     const bool denied = text(flow, "verdict") == "DROPPED";
-    std::string line = fmt::format("{} {} -> {} {} {} {}", time,
-                                   padded(end_text(member(flow, "source"), wide), kEndWidth),
-                                   padded(end_text(member(flow, "destination"), wide), kEndWidth),
-                                   padded(protocol_text(flow), kProtocolWidth),
-                                   padded(text(flow, "verdict"), 9), padded(kind, 7));
+    const json& l7 = member(flow, "l7");
+    const bool failed = text(l7, "status") == "error";
+    std::string line = fmt::format(
+        "{} {} -> {} {} {} {}", time, padded(end_text(member(flow, "source"), wide), kEndWidth),
+        padded(end_text(member(flow, "destination"), wide), kEndWidth),
+        padded(protocol_text(flow), kProtocolWidth), padded(text(flow, "verdict"), 9),
+        padded(l7.is_object() ? text(l7, "type") : kind, 7));
     const auto add = [&](const std::string& part) {
         if (!part.empty()) line += "  " + part;
     };
+    if (l7.is_object()) add(l7_text(l7, wide));
     add(details_text(flow, denied));
     add(processes_text(flow, wide));
     if (wide) {
@@ -171,7 +202,7 @@ std::string flow_text(const Context& context, const json& flow) {
     }
     line = printable(line);
     line.erase(line.find_last_not_of(' ') + 1);
-    return denied ? context.styled(line, kRed) : line;
+    return denied ? context.styled(line, kRed) : failed ? context.styled(line, kYellow) : line;
 }
 
 } // namespace beeline::cli

@@ -233,6 +233,38 @@ TEST_F(FlowText, Wide) {
         EXPECT_NE(wide.find(part), std::string::npos) << part << " in " << wide;
 }
 
+TEST_F(FlowText, WhoStandsBehindAProcess) {
+    flow["source"]["process"]["user"] = "alice";
+    flow["source"]["process"]["container"] = std::string(64, 'c');
+    flow["source"]["process"]["ancestry"] = {"/bin/sh", "/sbin/init"};
+    EXPECT_NE(line(flow, Format::wide)
+                  .find("/usr/bin/curl[12,alice,container cccccccccccc] by /bin/sh</sbin/init"),
+              std::string::npos)
+        << line(flow, Format::wide);
+    EXPECT_TRUE(line(flow).ends_with("  curl[12]"));
+}
+
+TEST_F(FlowText, MessagesOfApplications) {
+    flow["kind"] = "l7";
+    flow["l7"] = {{"protocol", "http"},  {"type", "response"},    {"status", "error"},
+                  {"code", 503},         {"method", "GET"},       {"host", "web"},
+                  {"resource", "/cart"}, {"latency_ns", 12300000}};
+    EXPECT_NE(line(flow).find(" http      FORWARDED response  GET web/cart -> 503 12.3ms"),
+              std::string::npos)
+        << line(flow);
+    EXPECT_TRUE(line(flow, Format::table, true).starts_with("\033[33m"));
+    flow["l7"] = {{"protocol", "dns"},      {"type", "response"},        {"status", "ok"},
+                  {"resource", "web.shop"}, {"addresses", {"10.0.0.7"}}, {"latency_ns", 250000}};
+    EXPECT_NE(line(flow).find("web.shop -> ok 10.0.0.7 250us"), std::string::npos) << line(flow);
+    flow["l7"] = {{"protocol", "redis"},
+                  {"type", "request"},
+                  {"method", "GET"},
+                  {"resource", "key\x1b[31m"},
+                  {"tls", 1}};
+    EXPECT_NE(line(flow).find(" redis+tls FORWARDED request  GET key?[31m"), std::string::npos)
+        << line(flow);
+}
+
 TEST_F(FlowText, BothProcesses) {
     flow["destination"]["process"] = {{"pid", 34}, {"comm", "python3"}, {"uid", 0}};
     EXPECT_TRUE(line(flow).ends_with("  curl[12] -> python3[34]"));

@@ -24,6 +24,10 @@ struct Flags {
     std::vector<std::string> protocols;
     std::vector<std::string> ports;
     std::vector<std::string> pids;
+    bool l7 = false;
+    std::vector<std::string> statuses;
+    std::vector<std::string> methods;
+    std::vector<std::string> paths;
 };
 
 api::Parameters parameters_of(const Flags& flags) {
@@ -42,6 +46,10 @@ api::Parameters parameters_of(const Flags& flags) {
     add_all(parameters, "protocol", flags.protocols);
     add_all(parameters, "port", flags.ports);
     add_all(parameters, "pid", flags.pids);
+    if (flags.l7) parameters.emplace_back("l7", "1");
+    add_all(parameters, "status", flags.statuses);
+    add_all(parameters, "method", flags.methods);
+    add_all(parameters, "path", flags.paths);
     return parameters;
 }
 
@@ -53,7 +61,8 @@ void register_flow_commands(CLI::App& app, Context& context) {
                           "Connections that were seen, with verdicts and the rules that decided",
                           "beeline flows --follow\n"
                           "beeline flows --last 20 --verdict dropped\n"
-                          "beeline flows --since 10m --pod shop/web -o jsonl");
+                          "beeline flows --since 10m --pod shop/web -o jsonl\n"
+                          "beeline flows --protocol http --status 5xx --path /cart");
     verb->footer(verb->get_footer() +
                  "\n\nAn option given twice widens (either value), different options narrow (all "
                  "must hold).\n"
@@ -69,9 +78,18 @@ void register_flow_commands(CLI::App& app, Context& context) {
     add_many(verb, "--pod", flags->pods, "Either end: NAMESPACE/NAME, NAMESPACE/ or NAME", "POD");
     add_many(verb, "--to-pod", flags->to_pods, "The destination, as --pod", "POD");
     add_many(verb, "--verdict", flags->verdicts, "forwarded or dropped", "VERDICT");
-    add_many(verb, "--protocol", flags->protocols, "tcp, udp, sctp, icmp or icmpv6", "PROTOCOL");
+    add_many(verb, "--protocol", flags->protocols,
+             "tcp, udp, sctp, icmp, icmpv6, or of applications: http, grpc, dns, kafka, redis, "
+             "postgresql, mysql, mongodb, amqp, nats, memcached, cassandra",
+             "PROTOCOL");
     add_many(verb, "--port", flags->ports, "Port of the destination or of the service", "PORT");
     add_many(verb, "--pid", flags->pids, "Process at either end", "PID");
+    verb->add_flag("--l7", flags->l7, "Only requests and answers of applications");
+    add_many(verb, "--status", flags->statuses, "Of answers: 404, 5xx, 500-599, ok or error",
+             "STATUS");
+    add_many(verb, "--method", flags->methods, "Of requests: GET, SELECT, Produce", "METHOD");
+    add_many(verb, "--path", flags->paths,
+             "Beginning of path, table, topic or name; with * a pattern of the whole", "PATH");
     add_format(verb, context, {Format::table, Format::wide, Format::json, Format::jsonl});
     on_run(verb, context, [&context, flags] {
         return show_stream(context, api::url("/v1/flows", parameters_of(*flags)), flags->follow,

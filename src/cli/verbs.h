@@ -14,6 +14,8 @@ void register_alert_commands(CLI::App& app, Context& context);   // alerts, even
 void register_rule_commands(CLI::App& app, Context& context);    // rules, record
 void register_rule_test(CLI::App& rules, Context& context);      // rules test
 void register_policy_commands(CLI::App& app, Context& context);  // policy explain
+void register_why_commands(CLI::App& app, Context& context);     // why
+void register_top_commands(CLI::App& app, Context& context);     // top
 void register_service_commands(CLI::App& app, Context& context); // service list
 void register_map_commands(CLI::App& app, Context& context);     // map list, map dump
 void register_shell_commands(CLI::App& app, Context& context); // completion, the command-line page

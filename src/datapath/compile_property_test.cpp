@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "datapath/compile.h"
+#include "support/kernel_model.h"
 #include "support/policy_cases.h"
 #include "support/random_cluster.h"
 

@@ -127,4 +127,35 @@ Result<Fd> attach_tracepoint(int program, const std::string& event) {
     return perf;
 }
 
+Result<Fd> attach_uprobe(int program, const Uprobe& where) {
+    constexpr const char* kSource = "/sys/bus/event_source/devices/uprobe/";
+    const auto number = [&](const char* name, const char* skip) -> Result<std::uint64_t> {
+        const std::string path = std::string(kSource) + name;
+        const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+        std::array<char, 32> text{};
+        if (!file || read(file.get(), text.data(), text.size() - 1) <= 0)
+            return fail_errno(errno, "cannot read " + path);
+        const std::string_view value(text.data());
+        if (!value.starts_with(skip)) return fail(Code::invalid, "{} says '{}'", path, value);
+        return std::strtoull(text.data() + std::string_view(skip).size(), nullptr, 10);
+    };
+    perf_event_attr attributes{};
+    attributes.type = static_cast<std::uint32_t>(TRY(number("type", "")));
+    attributes.size = sizeof attributes;
+    if (where.at_return)
+        attributes.config = std::uint64_t{1} << TRY(number("format/retprobe", "config:"));
+    attributes.config1 = reinterpret_cast<std::uint64_t>(where.file.c_str());
+    attributes.config2 = where.offset;
+    const Fd perf(static_cast<int>(
+        syscall(SYS_perf_event_open, &attributes, -1, 0, -1, PERF_FLAG_FD_CLOEXEC)));
+    if (!perf) return fail_errno(errno, "cannot place a uprobe in " + where.file);
+    bpf_link_create_opts options{};
+    options.sz = sizeof options;
+    options.perf_event.bpf_cookie = where.cookie;
+    // The link holds the event.
+    Fd link(bpf_link_create(program, perf.get(), BPF_PERF_EVENT, &options));
+    if (!link) return fail_errno(errno, "cannot attach to a uprobe in " + where.file);
+    return link;
+}
+
 } // namespace beeline::ebpf

@@ -41,4 +41,13 @@ Result<Fd> attach_tp_btf(int program);
 // `event` as in tracefs: "syscalls/sys_enter_unlink".
 Result<Fd> attach_tracepoint(int program, const std::string& event);
 
+// A place in a file that programs map and run. The program's bpf_get_attach_cookie() gives `cookie`.
+struct Uprobe {
+    std::string file;         // any path to it, such as below /proc/PID/root
+    std::uint64_t offset = 0; // in the file
+    bool at_return = false;   // runs when the function returns
+    std::uint64_t cookie = 0;
+};
+Result<Fd> attach_uprobe(int program, const Uprobe& where);
+
 } // namespace beeline::ebpf

@@ -166,6 +166,16 @@ Result<> Object::share_map(std::string_view map, int fd) {
     return {};
 }
 
+Result<> Object::leave_out(std::string_view program) {
+    const std::string name(program);
+    bpf_program* found = bpf_object__find_program_by_name(object_, name.c_str());
+    if (found == nullptr)
+        return fail(Code::internal, "no program {} in object {}", name, bpf_object__name(object_));
+    if (const int error = bpf_program__set_autoload(found, false); error != 0)
+        return fail_errno(-error, "cannot leave out program " + name);
+    return {};
+}
+
 Result<> Object::set_target(std::string_view program, const std::string& target) {
     const std::string name(program);
     bpf_program* found = bpf_object__find_program_by_name(object_, name.c_str());

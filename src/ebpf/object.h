@@ -44,6 +44,8 @@ public:
     Result<> set_section(std::string_view section, std::span<const std::byte> data);
     // Uses another object's map instead of making one. Before load.
     Result<> share_map(std::string_view map, int fd);
+    // Does not load a program, such as one for a hook that this kernel lacks. Before load.
+    Result<> leave_out(std::string_view program);
     // Another function or tracepoint of the kernel than the program's section names. Before load.
     Result<> set_target(std::string_view program, const std::string& target);
     // On failure the verifier's words are in the log.

@@ -12,6 +12,14 @@
 
 namespace beeline::observe {
 
+// Of answers of application protocols: codes of a range, or all that went well or wrong.
+struct StatusRange {
+    std::uint32_t first = 0;
+    std::uint32_t last = 0;
+    model::L7::Status status = model::L7::Status::unknown; // known: counts instead of the range
+    bool operator==(const StatusRange&) const = default;
+};
+
 // Values of one field are alternatives, fields restrict each other, an empty field lets everything through.
 struct FlowFilter {
     std::vector<std::string>
@@ -21,7 +29,13 @@ struct FlowFilter {
     std::vector<model::Protocol> protocols; // icmp lets ICMPv6 through too
     std::vector<std::uint16_t>
         ports; // destination port, or that of the service; of TCP, UDP and SCTP only
-    std::vector<std::uint32_t> pids;      // process of either end
+    std::vector<std::uint32_t> pids; // process of either end
+    // Messages of application protocols only, as all fields that only these have.
+    bool l7 = false;
+    std::vector<model::L7::Protocol> l7_protocols; // alternatives to `protocols`
+    std::vector<StatusRange> statuses;             // of answers
+    std::vector<std::string> methods;              // any case
+    std::vector<std::string> paths;       // beginnings of the resource; a pattern if it has a '*'
     std::optional<std::int64_t> since_ns; // CLOCK_REALTIME
     std::optional<std::int64_t> until_ns; // the last moment that counts
 

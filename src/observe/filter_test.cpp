@@ -114,5 +114,78 @@ TEST(FlowFilter, LossesConcernEverybody) {
     EXPECT_FALSE(FlowFilter{.since_ns = 101}.matches(lost));
 }
 
+bool matches_l7(const FlowFilter& filter, const model::L7& l7) {
+    Enricher enricher("/nonexistent");
+    enricher.set_directory(directory());
+    Record record = enricher.enrich(decode_flow(bytes(opened())).value());
+    record.kind = model::Flow::Kind::l7;
+    record.l7 = std::make_shared<const model::L7>(l7);
+    const bool by_record = filter.matches(record);
+    EXPECT_EQ(by_record, filter.matches(to_flow(record, 1)));
+    return by_record;
+}
+
+TEST(FlowFilter, MessagesOfApplications) {
+    model::L7 answer;
+    answer.type = model::L7::Type::response;
+    answer.status = model::L7::Status::error;
+    answer.code = 503;
+    answer.method = "GET";
+    answer.resource = "/shop/cart/7/items";
+    EXPECT_TRUE(matches_l7({}, answer));
+    FlowFilter filter;
+    filter.l7 = true;
+    EXPECT_TRUE(matches_l7(filter, answer));
+    EXPECT_FALSE(matches(filter, opened()));
+
+    const auto status = [&](StatusRange range) {
+        FlowFilter wanted;
+        wanted.statuses = {range};
+        return matches_l7(wanted, answer);
+    };
+    EXPECT_TRUE(status({500, 599, {}}));
+    EXPECT_FALSE(status({400, 499, {}}));
+    EXPECT_TRUE(status({0, 0, model::L7::Status::error}));
+    EXPECT_FALSE(status({0, 999, model::L7::Status::ok}));
+    filter = {};
+    filter.statuses = {{500, 599, {}}};
+    EXPECT_FALSE(matches(filter, opened()));
+    model::L7 request = answer;
+    request.type = model::L7::Type::request;
+    EXPECT_FALSE(matches_l7(filter, request)) << "a request has no status";
+
+    filter = {};
+    filter.methods = {"get"};
+    EXPECT_TRUE(matches_l7(filter, answer));
+    filter.methods = {"POST"};
+    EXPECT_FALSE(matches_l7(filter, answer));
+    const auto path = [&](const char* pattern) {
+        FlowFilter wanted;
+        wanted.paths = {pattern};
+        return matches_l7(wanted, answer);
+    };
+    for (const char* good : {"/shop", "/shop/cart/7/items", "*", "/shop/*/items", "*items",
+                             "*/cart/*", "/*/*/*/items", ""})
+        EXPECT_TRUE(path(good)) << good;
+    for (const char* bad :
+         {"/cart", "cart", "/shop/*/item", "items*", "*/carts/*", "/shop/cart/7/items/*"})
+        EXPECT_FALSE(path(bad)) << bad;
+}
+
+TEST(FlowFilter, ApplicationProtocolsAreAlternativesToTransports) {
+    model::L7 answer;
+    answer.protocol = model::L7::Protocol::redis;
+    FlowFilter filter;
+    filter.l7_protocols = {model::L7::Protocol::redis};
+    EXPECT_TRUE(matches_l7(filter, answer));
+    EXPECT_FALSE(matches(filter, opened()));
+    filter.protocols = {Protocol::udp};
+    EXPECT_TRUE(matches_l7(filter, answer));
+    filter.l7_protocols = {model::L7::Protocol::kafka};
+    EXPECT_FALSE(matches_l7(filter, answer));
+    filter.protocols = {Protocol::tcp};
+    EXPECT_TRUE(matches_l7(filter, answer));
+}
+
 } // namespace
 } // namespace beeline::observe

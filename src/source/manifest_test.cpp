@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "base/file.h"
+#include "model/policy_yaml.h"
 #include "source/names.h"
 
 namespace beeline::source {
@@ -455,6 +456,46 @@ TEST(Names, KubernetesRules) {
     EXPECT_EQ(label_value_problem("A_1.x"), "");
     for (const auto* text : {"-a", "a-", "a/b", "a b"})
         EXPECT_NE(label_value_problem(text), "") << text;
+}
+
+TEST(Manifest, PolicyThatIsWrittenIsReadBack) {
+    model::Policy policy;
+    policy.kind = "NetworkPolicy";
+    policy.space = "shop";
+    policy.name = "allow-all-sorts";
+    policy.subject.requirements = {{"app", Requirement::Operator::in, {"web"}},
+                                   {"tier", Requirement::Operator::not_in, {"a", "true"}},
+                                   {"x.y/z", Requirement::Operator::exists, {}},
+                                   {"gone", Requirement::Operator::does_not_exist, {}},
+                                   {"version", Requirement::Operator::in, {"1.0", ""}}};
+    policy.isolates_ingress = policy.isolates_egress = true;
+    model::Rule rule;
+    rule.peers = {{model::LabelSelector{}, {}, {}},
+                  {{}, model::LabelSelector{{{"env", Requirement::Operator::in, {"1"}}}}, {}},
+                  {model::LabelSelector{{{"a", Requirement::Operator::in, {"yes"}}}},
+                   model::LabelSelector{},
+                   {}},
+                  {{}, {}, model::CidrBlock{prefix("10.0.0.0/8"), {prefix("10.1.0.0/16")}}},
+                  {{}, {}, model::CidrBlock{prefix("fd00::/16"), {}}}};
+    rule.ports = {{Protocol::tcp, "", 80, 80},
+                  {Protocol::udp, "", 1000, 2000},
+                  {Protocol::tcp, "http", 0, 65535},
+                  {Protocol::sctp, "", 0, 65535}};
+    policy.ingress.push_back(rule);
+    model::Rule everything;
+    everything.any_peer = everything.any_port = true;
+    policy.ingress.push_back(everything);
+    rule.any_port = true;
+    rule.ports.clear();
+    policy.egress.push_back(rule);
+    const auto yaml = model::to_yaml(policy);
+    auto read = object<model::Policy>(yaml);
+    const auto sorted = [](model::Policy one) {
+        std::sort(one.subject.requirements.begin(), one.subject.requirements.end(),
+                  [](const auto& a, const auto& b) { return a.key < b.key; });
+        return one;
+    };
+    EXPECT_EQ(sorted(read), sorted(policy)) << yaml;
 }
 
 } // namespace

@@ -76,6 +76,7 @@ std::unique_ptr<TestNode> TestNode::create(unsigned interfaces, std::uint32_t ct
     options.gateway4 = ip("10.0.0.1");
     options.gateway6 = ip("fd00::1");
     options.ct_entries = ct_entries;
+    options.l7_ring_bytes = 1 << 20;
     auto kernel = datapath::Kernel::load(options);
     // What the verifier refuses is a failure of ours, not of the machine.
     if (!kernel && kernel.error().number == EACCES) std::abort();

@@ -130,6 +130,12 @@ Packet& Packet::payload(std::size_t bytes) {
     return *this;
 }
 
+Packet& Packet::seq(std::uint32_t number) {
+    put16(l4_, 4, static_cast<std::uint16_t>(number >> 16));
+    put16(l4_, 6, static_cast<std::uint16_t>(number));
+    return *this;
+}
+
 Packet Packet::fragment(std::size_t offset, std::size_t length, std::uint32_t id) const {
     Packet p = *this;
     fill_checksum(src_, dst_, proto_, p.l4_);

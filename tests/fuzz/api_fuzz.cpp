@@ -73,6 +73,8 @@ public:
             require((end.kind == api::ExplainEnd::Kind::workload) == !end.name.name.empty());
         return json::object();
     }
+    Result<json> why(const api::WhyQuery&) override { return {}; }
+    Result<json> top(std::int64_t) override { return {}; }
     Result<json> maps() override { return json::object(); }
     Result<json> map(const std::string& name, std::size_t limit) override {
         require_name(name);

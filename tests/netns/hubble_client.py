@@ -5,9 +5,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
 
 import harness
 
@@ -96,7 +98,6 @@ class Follower:
         self.call = call
         self.seen = []
         self.error = None
-        import threading
         self._thread = threading.Thread(target=self._read, daemon=True)
 
     def _read(self):
@@ -119,12 +120,15 @@ class Follower:
                                 "a message of the stream")
 
 
+def unix(node):
+    return f"unix:///run/beeline/{node.instance}/hubble.sock"
+
+
 def nanoseconds(time_message):
     return time_message.seconds * 10**9 + time_message.nanos
 
 
 def timestamp(at_ns):
-    from google.protobuf.timestamp_pb2 import Timestamp
     return Timestamp(seconds=at_ns // 10**9, nanos=at_ns % 10**9)
 
 

@@ -151,7 +151,7 @@ class Metrics(scene.SharedNode):
     def test_only_get_of_its_page(self):
         for method, path, status in (("GET", "/", 404), ("POST", "/metrics", 405), ("GET", "/v1/status", 404)):
             _, out, _ = self.node.host("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-X", method,
-                                  f"http://[::1]:{PORT}{path}")
+                                  f"localhost:{PORT}{path}")
             self.assertEqual(out, str(status), (method, path))
 
 

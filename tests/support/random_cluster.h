@@ -8,7 +8,6 @@
 #include "model/evaluate.h"
 #include "model/objects.h"
 #include "model/workload.h"
-#include "support/kernel_model.h"
 
 namespace beeline::test {
 

@@ -77,7 +77,7 @@ export class FlowsView implements View {
     return h("input", { type: "text", name, placeholder: hint, "aria-label": hint, size, autocomplete: "off", spellcheck: "false" });
   }
 
-  start(): void { this.shown = ""; this.address(); }
+  start(): void { this.shown = "?"; this.address(); }
   end(): void { this.abort?.abort(); clearTimeout(this.flush); }
   focusFilter(): void { this.pod.focus(); this.pod.select(); }
 

@@ -12,6 +12,7 @@ const kSpring = 0.018;
 const kRest = 120;       // length of an edge at rest
 const kTogether = 0.035; // pull of a namespace's middle on its nodes
 const kMiddle = 0.004;   // pull of the map's middle on namespaces
+const kFrameX = 72, kFrameY = 64; // half of the room that a node takes in its namespace's frame
 const kCool = 0.985;
 const kStop = 0.012;
 const kSliceMs = 8;
@@ -135,23 +136,37 @@ function tick(): void {
   const gx = new Float32Array(groups), gy = new Float32Array(groups), gn = new Float32Array(groups);
   for (let i = 0; i < count; ++i) { const g = group[i]!; gx[g]! += x[i]!; gy[g]! += y[i]!; gn[g]! += 1; }
   for (let g = 0; g < groups; ++g) { gx[g]! /= gn[g] || 1; gy[g]! /= gn[g] || 1; }
+  // The frames that the map draws around them must not overlap: the shorter way out is taken.
+  const left = new Float32Array(groups).fill(Infinity), right = new Float32Array(groups).fill(-Infinity);
+  const top = new Float32Array(groups).fill(Infinity), bottom = new Float32Array(groups).fill(-Infinity);
+  for (let i = 0; i < count; ++i) {
+    const g = group[i]!;
+    left[g] = Math.min(left[g]!, x[i]! - kFrameX); right[g] = Math.max(right[g]!, x[i]! + kFrameX);
+    top[g] = Math.min(top[g]!, y[i]! - kFrameY); bottom[g] = Math.max(bottom[g]!, y[i]! + kFrameY);
+  }
   const px = new Float32Array(groups), py = new Float32Array(groups);
   for (let g = 0; g < groups; ++g) {
-    px[g]! -= gx[g]! * kMiddle; py[g]! -= gy[g]! * kMiddle * 1.5;
+    px[g]! -= gx[g]! * kMiddle; py[g]! -= gy[g]! * kMiddle * 1.25;
     for (let o = g + 1; o < groups; ++o) {
-      let dx = gx[g]! - gx[o]!, dy = gy[g]! - gy[o]!;
-      if (dx === 0 && dy === 0) { dx = 1; dy = g - o; }
-      const length = Math.sqrt(dx * dx + dy * dy);
-      const wanted = 46 * (Math.sqrt(gn[g]!) + Math.sqrt(gn[o]!)) + 70;
-      if (length >= wanted) continue;
-      const by = (wanted - length) / length * 0.06;
-      px[g]! += dx * by; py[g]! += dy * by; px[o]! -= dx * by; py[o]! -= dy * by;
+      const wide = Math.min(right[g]!, right[o]!) - Math.max(left[g]!, left[o]!);
+      const high = Math.min(bottom[g]!, bottom[o]!) - Math.max(top[g]!, top[o]!);
+      if (wide <= 0 || high <= 0) continue;
+      // The larger one stays.
+      const share = gn[o]! / (gn[g]! + gn[o]!);
+      if (wide < high) {
+        const by = wide * 0.3 * (gx[g]! < gx[o]! ? -1 : 1);
+        px[g]! += by * share; px[o]! -= by * (1 - share);
+      } else {
+        const by = high * 0.3 * (gy[g]! < gy[o]! ? -1 : 1);
+        py[g]! += by * share; py[o]! -= by * (1 - share);
+      }
     }
   }
   for (let i = 0; i < count; ++i) {
     const g = group[i]!;
-    vx[i]! += ((gx[g]! - x[i]!) * kTogether + px[g]!) * heat;
-    vy[i]! += ((gy[g]! - y[i]!) * kTogether + py[g]!) * heat;
+    const apart = Math.sqrt(heat);
+    vx[i]! += (gx[g]! - x[i]!) * kTogether * heat + px[g]! * apart;
+    vy[i]! += (gy[g]! - y[i]!) * kTogether * heat + py[g]! * apart;
     vx[i]! *= 0.6; vy[i]! *= 0.6;
     const speed = Math.sqrt(vx[i]! * vx[i]! + vy[i]! * vy[i]!), most = 26 * heat + 1;
     const by = (speed > most ? most / speed : 1) * slow[i]!;

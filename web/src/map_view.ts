@@ -21,11 +21,13 @@ let camera: Camera | null = null;
 export const groupOf = (node: MapNode): string =>
   node.kind === "host" ? "this machine" : node.kind === "world" ? "outside" : node.namespace ?? "";
 
+// Every namespace keeps the colour that it had when it was first seen.
+const tints = new Map<string, number>();
 function tintOf(group: string): string {
   if (group === "this machine" || group === "outside") return colour("muted");
-  let value = 7;
-  for (let i = 0; i < group.length; ++i) value = (value * 31 + group.charCodeAt(i)) >>> 0;
-  return colour(kTints[value % kTints.length]!);
+  const known = tints.get(group) ?? tints.size;
+  tints.set(group, known);
+  return colour(kTints[known % kTints.length]!);
 }
 
 function rgb(text: string): [number, number, number] {
@@ -244,11 +246,11 @@ export class MapView implements View {
       const failing = !bad && (edge.requests ?? 0) > 0 && (edge.errors ?? 0) / edge.requests! > 0.05;
       const tone = bad ? dark.bad : failing ? dark.warn : dark.good;
       const quiet = rateNow === 0 && !recent;
-      let alpha = many ? quiet ? 0.12 : bad ? 0.7 : 0.26 : recent ? 1 : quiet ? 0.35 : 0.72;
+      let alpha = many ? quiet ? 0.12 : bad ? 0.7 : 0.26 : recent ? 1 : quiet ? 0.4 : 0.85;
       if (focus && !chosen) alpha *= 0.15;
       else if (chosen) alpha = Math.max(alpha, 0.9);
       this.buffer.set([a[0], a[1], b[0], b[1], radius(from) * scale, radius(to) * scale,
-        Math.min(5, 1.3 + Math.log10(1 + rateNow) * 1.4), bad ? 1 : 0, ...tone, alpha, quiet || bad ? 0 : 0.25 + Math.min(0.8, Math.log10(1 + rateNow) * 0.3)], e);
+        Math.min(5, 1.5 + Math.log10(1 + rateNow) * 1.5), bad ? 1 : 0, ...tone, alpha, quiet || bad ? 0 : 0.25 + Math.min(0.8, Math.log10(1 + rateNow) * 0.3)], e);
       if (!quiet) this.moving = true;
     });
     const boxes = new Map<string, DrawGroup>();
@@ -267,7 +269,7 @@ export class MapView implements View {
       const requests = sum(node.in, undefined, "requests_s"), flows = sum(node.in, undefined, "flows_s");
       this.drawNodes.push({
         x: place[0], y: place[1], radius: r, fill: tint,
-        ring: this.selected === node.id ? colour("accent") : dropped ? colour("bad") : this.hovered === node.id ? colour("text") : "",
+        ring: this.selected === node.id ? colour("text") : dropped ? colour("bad") : this.hovered === node.id ? colour("text") : "",
         label: node.kind === "workload" || node.kind === "remote" ? node.name ?? "" : nodeTitle(node),
         detail: requests ? `${rate(requests)}${node.in?.p95_ms ? `  ${ms(node.in.p95_ms)}` : ""}` : flows ? rate(flows) : "",
         shape: node.kind === "host" ? "square" : node.kind === "world" ? "cloud" : "disc",
@@ -278,7 +280,7 @@ export class MapView implements View {
   }
 
   private paint(now: number): void {
-    const animate = this.moving && this.slowFrames < 12 && this.edges.length <= 1200 && !matchMedia("(prefers-reduced-motion: reduce)").matches;
+    const animate = this.moving && this.renderer.painter !== null && this.slowFrames < 12 && this.edges.length <= 1200 && !matchMedia("(prefers-reduced-motion: reduce)").matches;
     if (!this.stale && !this.dirty && !animate) { this.lastFrame = 0; return; }
     // Where frames take too long the edges stand still: what is told matters more.
     if (this.lastFrame) this.slowFrames = now - this.lastFrame > 40 ? this.slowFrames + 1 : Math.max(0, this.slowFrames - 0.2);

@@ -56,6 +56,14 @@ void main() {
   result = vec4(paint.rgb * alpha, alpha);
 }`;
 
+// A graphics processor that is none, but a program: there lines on a canvas are many times cheaper.
+function hasProcessor(): boolean {
+  const gl = document.createElement("canvas").getContext("webgl2", { failIfMajorPerformanceCaveat: true });
+  const names = gl?.getExtension("WEBGL_debug_renderer_info");
+  return gl !== null && !/swiftshader|llvmpipe|softpipe|software|basic render/i.test(
+    String(gl.getParameter(names ? names.UNMASKED_RENDERER_WEBGL : gl.RENDERER)));
+}
+
 class EdgePainter {
   private constructor(
     private readonly gl: WebGL2RenderingContext, private readonly program: WebGLProgram, private readonly data: WebGLBuffer,
@@ -63,7 +71,8 @@ class EdgePainter {
   private capacity = 0;
 
   static create(canvas: HTMLCanvasElement): EdgePainter | null {
-    const gl = canvas.getContext("webgl2", { alpha: true, antialias: false, depth: false, stencil: false, premultipliedAlpha: true });
+    if (!hasProcessor()) return null;
+    const gl = canvas.getContext("webgl2", { failIfMajorPerformanceCaveat: true, alpha: false, antialias: false, depth: false, stencil: false, premultipliedAlpha: true, powerPreference: "high-performance" });
     if (!gl) return null;
     const program = gl.createProgram();
     if (!program) return null;
@@ -112,7 +121,8 @@ class EdgePainter {
   draw(count: number, camera: Camera, width: number, height: number, time: number, thin: boolean): void {
     const { gl, program } = this;
     gl.viewport(0, 0, gl.drawingBufferWidth, gl.drawingBufferHeight);
-    gl.clearColor(0, 0, 0, 0);
+    const back = parseInt(colour("bg").slice(1), 16);
+    gl.clearColor((back >> 16 & 255) / 255, (back >> 8 & 255) / 255, (back & 255) / 255, 1);
     gl.clear(gl.COLOR_BUFFER_BIT);
     if (count === 0) return;
     gl.useProgram(program);
@@ -127,20 +137,32 @@ class EdgePainter {
   }
 }
 
+interface Sprite { image: HTMLCanvasElement; width: number; height: number }
+
+const kSprites = 2000;
+const kNameFont = "600 12px system-ui, sans-serif";
+const kDetailFont = "11px system-ui, sans-serif";
 const kThinFrom = 1200; // edges: more are drawn as plain lines
 
 export class Renderer {
   readonly painter: EdgePainter | null;
   width = 1;
   height = 1;
+  private ratio = 1;
+  private readonly sprites = new Map<string, Sprite>();
+  private readonly measure = document.createElement("canvas").getContext("2d")!;
 
   constructor(private readonly below: HTMLCanvasElement, private readonly above: HTMLCanvasElement) {
     this.painter = EdgePainter.create(below);
+    // One opaque canvas is less to put together than two.
+    below.hidden = !this.painter;
   }
 
   resize(): void {
     const box = this.above.getBoundingClientRect();
     const ratio = Math.min(devicePixelRatio || 1, 2);
+    if (ratio !== this.ratio) this.sprites.clear();
+    this.ratio = ratio;
     this.width = Math.max(1, box.width);
     this.height = Math.max(1, box.height);
     for (const canvas of [this.below, this.above]) {
@@ -150,33 +172,63 @@ export class Renderer {
   }
 
   draw(edges: Float32Array, edgeCount: number, fresh: boolean, nodes: DrawNode[], groups: DrawGroup[], camera: Camera, time: number): void {
-    const context = this.above.getContext("2d");
+    const context = this.above.getContext("2d", { alpha: Boolean(this.painter) });
     if (!context) return;
     const ratio = this.above.width / this.width;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, this.width, this.height);
+    context.fillStyle = colour("bg");
+    if (this.painter) context.clearRect(0, 0, this.width, this.height);
+    else context.fillRect(0, 0, this.width, this.height);
     const thin = edgeCount > kThinFrom;
     this.drawGroups(context, groups, camera);
     if (this.painter) {
       if (fresh) this.painter.upload(edges.subarray(0, edgeCount * kEdgeFloats));
       this.painter.draw(edgeCount, camera, this.width, this.height, time, thin);
     } else {
-      this.drawLines(context, edges, edgeCount, camera);
+      this.drawLines(context, edges, edgeCount, camera, thin);
     }
     this.drawNodes(context, nodes, camera);
   }
 
-  private drawLines(context: CanvasRenderingContext2D, edges: Float32Array, count: number, camera: Camera): void {
+  // Lines of one look are one path; hair-thin ones are what the processor draws fastest.
+  private drawLines(context: CanvasRenderingContext2D, edges: Float32Array, count: number, camera: Camera, thin: boolean): void {
+    const looks = new Map<string, number[]>();
     for (let i = 0; i < count; ++i) {
       const e = i * kEdgeFloats;
-      const at = (j: number): number => edges[e + j]!;
-      context.strokeStyle = `rgba(${at(8) * 255},${at(9) * 255},${at(10) * 255},${at(11)})`;
-      context.lineWidth = at(6);
-      context.setLineDash(at(7) > 0.5 ? [6, 4] : []);
+      const alpha = edges[e + 11]!;
+      if (alpha === 0) continue;
+      const look = `${thin ? 1 : Math.round(edges[e + 6]! * 4) / 4} ${thin ? 0 : edges[e + 7]!} rgba(${Math.round(edges[e + 8]! * 255)},${Math.round(edges[e + 9]! * 255)},${Math.round(edges[e + 10]! * 255)},${alpha.toFixed(2)})`;
+      const same = looks.get(look);
+      if (same) same.push(e); else looks.set(look, [e]);
+    }
+    for (const [look, list] of looks) {
+      const [width, dash, ...rest] = look.split(" ");
+      context.strokeStyle = context.fillStyle = rest.join(" ");
+      context.lineWidth = Number(width);
+      context.setLineDash(dash === "1" ? [6, 4] : []);
       context.beginPath();
-      context.moveTo(at(0) * camera.scale + camera.x, at(1) * camera.scale + camera.y);
-      context.lineTo(at(2) * camera.scale + camera.x, at(3) * camera.scale + camera.y);
+      const heads: [number, number, number, number][] = [];
+      for (const e of list) {
+        let ax = edges[e]! * camera.scale + camera.x, ay = edges[e + 1]! * camera.scale + camera.y;
+        let bx = edges[e + 2]! * camera.scale + camera.x, by = edges[e + 3]! * camera.scale + camera.y;
+        if (!thin) {
+          const gap = Math.hypot(bx - ax, by - ay) || 1, dx = (bx - ax) / gap, dy = (by - ay) / gap;
+          ax += dx * edges[e + 4]! - dy * 3; ay += dy * edges[e + 4]! + dx * 3;
+          bx -= dx * (edges[e + 5]! + 8) + dy * 3; by -= dy * (edges[e + 5]! + 8) - dx * 3;
+          heads.push([bx, by, dx, dy]);
+        }
+        context.moveTo(ax, ay);
+        context.lineTo(bx, by);
+      }
       context.stroke();
+      if (heads.length === 0) continue;
+      context.beginPath();
+      for (const [x, y, dx, dy] of heads) {
+        context.moveTo(x - dy * 4, y + dx * 4);
+        context.lineTo(x + dx * 8, y + dy * 8);
+        context.lineTo(x + dy * 4, y - dx * 4);
+      }
+      context.fill();
     }
     context.setLineDash([]);
   }
@@ -215,33 +267,60 @@ export class Renderer {
     const least = visible.length <= room ? -1 : visible.map((node) => node.weight).sort((a, b) => b - a)[Math.floor(room / 3)] ?? 0;
     for (const node of visible) {
       const x = node.x * camera.scale + camera.x, y = node.y * camera.scale + camera.y;
-      const radius = node.radius * Math.min(1.25, Math.max(0.4, camera.scale));
+      const radius = Math.round(node.radius * Math.min(1.25, Math.max(0.4, camera.scale)) * 2) / 2;
       context.globalAlpha = node.faded ? 0.22 : 1;
-      context.beginPath();
-      if (node.shape === "disc") context.arc(x, y, radius, 0, 6.2832);
-      else if (node.shape === "square") context.roundRect(x - radius, y - radius, radius * 2, radius * 2, radius * 0.35);
-      else context.roundRect(x - radius * 1.25, y - radius * 0.8, radius * 2.5, radius * 1.6, radius * 0.8);
-      context.fillStyle = node.shape === "cloud" ? panel : node.fill;
-      context.fill();
-      context.lineWidth = node.ring ? 2.5 : 1.5;
-      context.strokeStyle = node.ring || (node.shape === "cloud" ? node.fill : panel);
-      context.stroke();
+      const shape = this.sprite(`${node.shape} ${radius} ${node.fill} ${node.ring} ${panel}`, radius * 2.5 + 8, radius * 2 + 8, (brush, w, h) => {
+        brush.beginPath();
+        if (node.shape === "disc") brush.arc(w / 2, h / 2, radius, 0, 6.2832);
+        else if (node.shape === "square") brush.roundRect(w / 2 - radius, h / 2 - radius, radius * 2, radius * 2, radius * 0.35);
+        else brush.roundRect(w / 2 - radius * 1.25, h / 2 - radius * 0.8, radius * 2.5, radius * 1.6, radius * 0.8);
+        brush.fillStyle = node.shape === "cloud" ? panel : node.fill;
+        brush.fill();
+        brush.lineWidth = node.ring ? 2.5 : 1.5;
+        brush.strokeStyle = node.ring || (node.shape === "cloud" ? node.fill : panel);
+        brush.stroke();
+      });
+      context.drawImage(shape.image, x - shape.width / 2, y - shape.height / 2, shape.width, shape.height);
       if (node.faded || (node.weight < least && !node.ring)) continue;
-      context.textAlign = "center";
-      context.textBaseline = "top";
-      context.font = "600 12px system-ui, sans-serif";
-      context.lineWidth = 3;
-      context.strokeStyle = panel;
-      context.strokeText(node.label, x, y + radius + 5);
-      context.fillStyle = text;
-      context.fillText(node.label, x, y + radius + 5);
-      if (node.detail && camera.scale > 0.75) {
-        context.font = "11px system-ui, sans-serif";
-        context.strokeText(node.detail, x, y + radius + 20);
-        context.fillStyle = muted;
-        context.fillText(node.detail, x, y + radius + 20);
-      }
+      const name = this.text(node.label, kNameFont, text, panel);
+      context.drawImage(name.image, x - name.width / 2, y + radius + 3, name.width, name.height);
+      if (!node.detail || camera.scale <= 0.75) continue;
+      const detail = this.text(node.detail, kDetailFont, muted, panel);
+      context.drawImage(detail.image, x - detail.width / 2, y + radius + 18, detail.width, detail.height);
     }
     context.globalAlpha = 1;
+  }
+
+  // Outlined text is slow to draw, its picture is not.
+  private text(text: string, font: string, fill: string, halo: string): Sprite {
+    this.measure.font = font;
+    return this.sprite(`${text}\n${font} ${fill} ${halo}`, this.measure.measureText(text).width + 8, 18, (brush, w) => {
+      brush.font = font;
+      brush.textAlign = "center";
+      brush.textBaseline = "top";
+      brush.lineWidth = 3;
+      brush.lineJoin = "round";
+      brush.strokeStyle = halo;
+      brush.strokeText(text, w / 2, 2);
+      brush.fillStyle = fill;
+      brush.fillText(text, w / 2, 2);
+    });
+  }
+
+  private sprite(key: string, width: number, height: number, draw: (brush: CanvasRenderingContext2D, width: number, height: number) => void): Sprite {
+    const known = this.sprites.get(key);
+    if (known) return known;
+    if (this.sprites.size >= kSprites) this.sprites.clear();
+    const image = document.createElement("canvas");
+    image.width = Math.ceil(width * this.ratio);
+    image.height = Math.ceil(height * this.ratio);
+    const made = { image, width: image.width / this.ratio, height: image.height / this.ratio };
+    const brush = image.getContext("2d", { willReadFrequently: true }); // small: the processor draws it quicker
+    if (brush) {
+      brush.scale(this.ratio, this.ratio);
+      draw(brush, made.width, made.height);
+    }
+    this.sprites.set(key, made);
+    return made;
   }
 }

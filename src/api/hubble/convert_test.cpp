@@ -137,14 +137,14 @@ TEST(HubbleConvert, Http) {
     EXPECT_EQ(out.event_type().type(), 129);
     EXPECT_EQ(out.l7().type(), ::flow::REQUEST);
     EXPECT_EQ(out.l7().http().code(), 0U);
-    EXPECT_EQ(out.l7().http().url(), "http://web.shop/cart?item=1");
-    EXPECT_EQ(out.summary(), "HTTP/1.1 GET http://web.shop/cart?item=1");
+    EXPECT_EQ(out.l7().http().url(), "http://web.example/cart?item=1");
+    EXPECT_EQ(out.summary(), "HTTP/1.1 GET http://web.example/cart?item=1");
     EXPECT_EQ(out.trace_context().parent().trace_id(), "0af7651916cd43dd8448eb211c80319c");
     EXPECT_FALSE(out.is_reply().value());
     out = convert(http(true), origin());
     EXPECT_EQ(out.l7().type(), ::flow::RESPONSE);
     EXPECT_EQ(out.l7().latency_ns(), 3'400'000U);
-    EXPECT_EQ(out.summary(), "HTTP/1.1 200 3ms (GET http://web.shop/cart?item=1)");
+    EXPECT_EQ(out.summary(), "HTTP/1.1 200 3ms (GET http://web.example/cart?item=1)");
     EXPECT_TRUE(out.is_reply().value());
     EXPECT_EQ(out.source().pod_name(), "web");
     EXPECT_EQ(out.l7().http().headers(0).key(), "User-Agent");

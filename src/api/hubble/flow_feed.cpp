@@ -20,8 +20,10 @@ std::int64_t realtime_ns() {
 
 class FlowFeed final : public Feed {
 public:
-    FlowFeed(const FlowSource& source, std::shared_ptr<const Origin> origin, FlowRequest request)
-        : origin_(std::move(origin)), request_(std::move(request)) {
+    FlowFeed(const FlowSource& source, std::shared_ptr<const Origin> origin,
+             std::shared_ptr<FlowCache> cache, FlowRequest request)
+        : origin_(std::move(origin)), cache_(std::move(cache)), request_(std::move(request)) {
+        if (request_.query.follow) cache_->join();
         FlowQuery query = request_.query;
         if (query.begin == FlowQuery::Begin::last && !request_.filters.empty()) {
             query.counts = [this](const model::Flow& flow) {
@@ -32,6 +34,10 @@ public:
             };
         }
         cursor_ = source.open(std::move(query));
+    }
+
+    ~FlowFeed() override {
+        if (request_.query.follow) cache_->leave();
     }
 
     State next(grpc::ByteBuffer& out) override {
@@ -77,20 +83,42 @@ private:
 
     // False: the filters do not want it.
     bool write(const model::Flow& flow, grpc::ByteBuffer& out) {
+        if (request_.query.follow && cache_->wanted()) return write_shared(flow, out);
         arena_.Reset();
         auto& response =
             *google::protobuf::Arena::CreateMessage<::observer::GetFlowsResponse>(&arena_);
         auto& message = *response.mutable_flow();
         convert(flow, *origin_, message, request_.mask.extension());
         if (!request_.filters.keeps(message)) return false;
+        write_masked(response, out);
+        return true;
+    }
+
+    bool write_shared(const model::Flow& flow, grpc::ByteBuffer& out) {
+        const auto entry = cache_->get(flow, *origin_);
+        if (!request_.filters.keeps(entry->response.flow())) return false;
+        if (request_.mask.all()) {
+            out = grpc::ByteBuffer(&entry->bytes, 1); // counts a reference
+            return true;
+        }
+        arena_.Reset();
+        auto& response =
+            *google::protobuf::Arena::CreateMessage<::observer::GetFlowsResponse>(&arena_);
+        *response.mutable_flow() = entry->response.flow();
+        write_masked(response, out);
+        return true;
+    }
+
+    void write_masked(::observer::GetFlowsResponse& response, grpc::ByteBuffer& out) const {
+        auto& message = *response.mutable_flow();
         request_.mask.apply(message);
         response.set_node_name(message.node_name());
         if (message.has_time()) *response.mutable_time() = message.time();
         to_buffer(response, out);
-        return true;
     }
 
     const std::shared_ptr<const Origin> origin_;
+    const std::shared_ptr<FlowCache> cache_;
     const FlowRequest request_;
     google::protobuf::Arena arena_;
     std::unique_ptr<FlowCursor> cursor_;
@@ -156,8 +184,9 @@ Result<FlowRequest> FlowRequest::compile(const ::observer::GetFlowsRequest& requ
 }
 
 std::unique_ptr<Feed> flow_feed(const FlowSource& source, std::shared_ptr<const Origin> origin,
-                                FlowRequest request) {
-    return std::make_unique<FlowFeed>(source, std::move(origin), std::move(request));
+                                std::shared_ptr<FlowCache> cache, FlowRequest request) {
+    return std::make_unique<FlowFeed>(source, std::move(origin), std::move(cache),
+                                      std::move(request));
 }
 
 } // namespace beeline::hubble

@@ -8,6 +8,7 @@
 #include "api/hubble/convert.h"
 #include "api/hubble/feed.h"
 #include "api/hubble/filter.h"
+#include "api/hubble/flow_cache.h"
 #include "api/hubble/flow_source.h"
 #include "api/hubble/mask.h"
 
@@ -25,7 +26,7 @@ struct FlowRequest {
 };
 
 std::unique_ptr<Feed> flow_feed(const FlowSource& source, std::shared_ptr<const Origin> origin,
-                                FlowRequest request);
+                                std::shared_ptr<FlowCache> cache, FlowRequest request);
 
 // Losses of one stream, told once a second at most.
 class Losses {

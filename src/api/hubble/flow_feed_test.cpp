@@ -75,11 +75,12 @@ struct Answer {
     }
 };
 
-Answer run(const FakeSource& source, const GetFlowsRequest& request) {
+Answer run(const FakeSource& source, const GetFlowsRequest& request,
+           const std::shared_ptr<FlowCache>& cache = std::make_shared<FlowCache>()) {
     auto compiled = FlowRequest::compile(request);
     EXPECT_TRUE(compiled);
-    const auto feed =
-        flow_feed(source, std::make_shared<const Origin>(testing::origin()), std::move(*compiled));
+    const auto feed = flow_feed(source, std::make_shared<const Origin>(testing::origin()), cache,
+                                std::move(*compiled));
     Answer out;
     for (;;) {
         grpc::ByteBuffer buffer;
@@ -185,6 +186,29 @@ TEST(HubbleFlowFeed, MaskHidesWhatFiltersSee) {
     EXPECT_FALSE(answer.messages[1].flow().has_destination());
     EXPECT_FALSE(answer.messages[1].has_time());
     EXPECT_EQ(answer.messages[1].node_name(), "");
+}
+
+// What many followers share is what one of them would have made.
+TEST(HubbleFlowFeed, SharedFlowsAreTheSame) {
+    const auto shared = std::make_shared<FlowCache>();
+    for (int i = 0; i < FlowCache::kFollowers; ++i)
+        shared->join();
+    ASSERT_TRUE(shared->wanted());
+    GetFlowsRequest request;
+    request.set_follow(true);
+    for (const bool masked : {false, true}) {
+        if (masked) request.mutable_field_mask()->add_paths("source");
+        std::vector<std::string> texts[2];
+        for (const bool own : {true, false}) {
+            FakeSource source;
+            source.flows = {at(1), at(2, true), at(1025), at(1)};
+            const auto answer = own ? run(source, request) : run(source, request, shared);
+            for (const auto& one : answer.messages)
+                texts[own ? 0 : 1].push_back(one.SerializeAsString());
+        }
+        EXPECT_EQ(texts[0].size(), 4U);
+        EXPECT_EQ(texts[0], texts[1]);
+    }
 }
 
 TEST(HubbleFlowFeed, TimesAreChecked) {

@@ -147,9 +147,9 @@ void LocalBackend::add(::flow::AgentEvent event) {
 grpc::Status LocalBackend::flows(const ::observer::GetFlowsRequest& request, OpenFeed& out) {
     auto compiled = FlowRequest::compile(request);
     if (!compiled) return status_of(compiled.error());
-    out = [flows = flows_, origin = std::make_shared<const Origin>(options_.origin),
+    out = [flows = flows_, cache = cache_, origin = std::make_shared<const Origin>(options_.origin),
            wanted = std::make_shared<FlowRequest>(std::move(*compiled))] {
-        return flow_feed(*flows, origin, std::move(*wanted));
+        return flow_feed(*flows, origin, cache, std::move(*wanted));
     };
     return grpc::Status::OK;
 }

@@ -11,16 +11,11 @@
 #include "api/hubble/backend.h"
 #include "api/hubble/convert.h"
 #include "api/hubble/event_log.h"
+#include "api/hubble/flow_cache.h"
 #include "api/hubble/flow_source.h"
+#include "api/hubble/options.h"
 
 namespace beeline::hubble {
-
-// A node that Peer.Notify tells of.
-struct PeerNode {
-    std::string name;
-    std::string address;     // host:port or unix:///path
-    std::string server_name; // of its certificate; empty: plain text
-};
 
 struct LocalOptions {
     Origin origin;
@@ -54,6 +49,7 @@ private:
     const std::shared_ptr<const FlowSource> flows_;
     const LocalOptions options_;
     const std::int64_t started_ns_;
+    std::shared_ptr<FlowCache> cache_ = std::make_shared<FlowCache>();
     std::shared_ptr<EventLog<::flow::AgentEvent>> agent_events_;
     std::shared_ptr<EventLog<::flow::DebugEvent>> debug_events_;
 

@@ -22,7 +22,6 @@ using namespace std::chrono_literals;
 constexpr auto kPeriod = 2s;
 constexpr auto kFirstPeriod = 100ms; // until all are connected once
 constexpr int kQuickRounds = 50;
-constexpr unsigned kAgentPort = 4244;
 constexpr int kReconnectMs = 30'000;
 
 bool is_unix(const std::string& target) { return target.starts_with("unix:"); }
@@ -36,9 +35,9 @@ Result<std::string> full_target(const std::string& text) {
 
 } // namespace
 
-Peer::Peer(std::string name, std::string target, std::string server_name,
+Peer::Peer(std::string name, std::string target, bool secure, std::string server_name,
            std::shared_ptr<grpc::Channel> channel)
-    : target_(std::move(target)), server_name_(std::move(server_name)),
+    : target_(std::move(target)), secure_(secure), server_name_(std::move(server_name)),
       channel_(std::move(channel)), stub_(::observer::Observer::NewStub(channel_)),
       name_(std::move(name)), named_(name_ != target_) {}
 
@@ -143,7 +142,7 @@ std::shared_ptr<Peer> Peers::State::make(const std::string& name, const std::str
     }
     if (is_unix(target)) arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, "localhost");
     return std::make_shared<Peer>(
-        name, target, secure ? server : "",
+        name, target, secure, secure ? server : "",
         grpc::CreateCustomChannel(target, secure ? tls : grpc::InsecureChannelCredentials(),
                                   arguments));
 }

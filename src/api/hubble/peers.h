@@ -10,26 +10,14 @@
 #include <grpcpp/channel.h>
 #include <observer/observer.grpc.pb.h>
 
+#include "api/hubble/options.h"
 #include "base/result.h"
 
 namespace beeline::hubble {
 
-struct ClientTls {
-    std::string ca;   // PEM file of who signs the peers' certificates; empty: plain text
-    std::string cert; // of this client, where peers ask for one
-    std::string key;
-    std::string server_name; // of peers that have no name of their own yet; empty: the host
-};
-
-struct PeerOptions {
-    std::vector<std::string> targets; // "unix:///path", "host:port"
-    std::string notifier;             // a peer whose Peer.Notify tells of all; empty: none
-    ClientTls tls;
-};
-
 class Peer {
 public:
-    Peer(std::string name, std::string target, std::string server_name,
+    Peer(std::string name, std::string target, bool secure, std::string server_name,
          std::shared_ptr<grpc::Channel> channel);
 
     [[nodiscard]] std::string name() const;
@@ -37,12 +25,14 @@ public:
     [[nodiscard]] bool named() const { return named_; }
     [[nodiscard]] bool connected() const; // and tries to be
     [[nodiscard]] const std::string& target() const { return target_; }
+    [[nodiscard]] bool secure() const { return secure_; }
     [[nodiscard]] const std::string& server_name() const { return server_name_; }
     [[nodiscard]] ::observer::Observer::Stub& stub() const { return *stub_; }
 
 private:
     const std::string target_;
-    const std::string server_name_; // empty: plain text
+    const bool secure_;
+    const std::string server_name_; // empty: the host of the target
     const std::shared_ptr<grpc::Channel> channel_;
     const std::unique_ptr<::observer::Observer::Stub> stub_;
     mutable std::mutex mutex_;

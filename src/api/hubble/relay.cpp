@@ -99,7 +99,7 @@ grpc::Status RelayBackend::nodes(::observer::GetNodesResponse& out) {
         auto& node = *out.add_nodes();
         node.set_name(answer->peer->name());
         node.set_address(answer->peer->target());
-        node.mutable_tls()->set_enabled(!answer->peer->server_name().empty());
+        node.mutable_tls()->set_enabled(answer->peer->secure());
         node.mutable_tls()->set_server_name(answer->peer->server_name());
         if (!answer->asked) {
             node.set_state(::relay::NODE_UNAVAILABLE);

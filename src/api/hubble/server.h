@@ -6,16 +6,11 @@
 #include <vector>
 
 #include "api/hubble/backend.h"
+#include "api/hubble/options.h"
 #include "api/hubble/service.h"
 #include "base/result.h"
 
 namespace beeline::hubble {
-
-struct TlsFiles {
-    std::string cert; // PEM; empty: no TLS
-    std::string key;
-    std::string client_ca; // only clients with a certificate of these authorities
-};
 
 struct ServerOptions {
     std::string socket; // path; empty: none
@@ -45,11 +40,6 @@ private:
 
 // gRPC in this process: TLS 1.3 only, its log in ours. Before anything of gRPC is used.
 void prepare_grpc();
-
-// "host:port" with `port` where `text` has none. A missing host means every address.
-Result<std::string> listen_address(const std::string& text, unsigned port);
-// An address that only this machine reaches.
-bool is_loopback(const std::string& address);
 
 Result<std::string> read_pem(const std::string& path);
 

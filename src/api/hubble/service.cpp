@@ -29,10 +29,15 @@ public:
         switch (feed_->next(message_)) {
         case Feed::State::message:
             ++streams_.counters.messages;
+            answered_ = true;
             written_ms_.store(steady_ms(), std::memory_order_relaxed);
             StartWrite(&message_, grpc::WriteOptions().set_no_compression());
             break;
-        case Feed::State::wait: streams_.pump.wait(*this, feed_->fd()); break;
+        case Feed::State::wait:
+            // A client shall see that it is heard, also when nothing happens.
+            if (!std::exchange(answered_, true)) StartSendInitialMetadata();
+            streams_.pump.wait(*this, feed_->fd());
+            break;
         case Feed::State::yield: streams_.pump.post(*this); break;
         case Feed::State::end: finish(feed_->status()); break;
         }
@@ -75,6 +80,7 @@ private:
     OpenFeed open_;
     std::unique_ptr<Feed> feed_;
     grpc::ByteBuffer message_;
+    bool answered_ = false;
     std::atomic<std::int64_t> written_ms_{0}; // 0: no write is pending
     std::atomic<bool> cancelled_{false};
     std::atomic<bool> cut_{false};

@@ -12,13 +12,9 @@
 
 #include "api/hubble/backend.h"
 #include "api/hubble/feed.h"
+#include "api/hubble/options.h"
 
 namespace beeline::hubble {
-
-struct StreamLimits {
-    std::size_t streams = 4096;     // more are refused
-    std::int64_t stall_ms = 30'000; // a client that takes nothing for so long is cut off
-};
 
 struct StreamCounters {
     std::atomic<std::uint64_t> open{0};

@@ -69,7 +69,7 @@ inline model::Flow http(bool response) {
     l7.method = "GET";
     l7.resource = "/cart";
     l7.url = "/cart?item=1";
-    l7.host = "web.shop";
+    l7.host = "web.example";
     l7.version = "HTTP/1.1";
     l7.trace_parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     l7.headers = {{"User-Agent", "curl"}};

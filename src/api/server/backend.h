@@ -85,6 +85,13 @@ struct MatrixQuery {
     std::size_t limit = 40;            // groups of workloads
 };
 
+struct WhyQuery {
+    std::string source;      // "shop/client", an address, "host"
+    std::string destination; // also "service/shop/web", or a DNS name
+    model::Protocol protocol = model::Protocol::tcp;
+    std::uint16_t port = 0; // 0: the one that there is
+};
+
 // A call of the CNI plugin; members that the verb does not need can be empty.
 struct CniCall {
     std::string verb;      // "add", "del", "check", "gc", "status"
@@ -124,6 +131,9 @@ public:
         return fail(Code::unavailable, "there is no flow history");
     }
     virtual Result<nlohmann::json> explain(const ExplainQuery& query) = 0;
+    virtual Result<nlohmann::json> why(const WhyQuery& query) = 0;
+    // What each workload did in the last `window_ns`.
+    virtual Result<nlohmann::json> top(std::int64_t window_ns) = 0;
     virtual Result<nlohmann::json> maps() = 0;
     virtual Result<nlohmann::json> map(const std::string& name, std::size_t limit) = 0;
     virtual Result<std::unique_ptr<LineStream>> alerts(const security::AlertFilter& filter) = 0;

@@ -23,6 +23,8 @@ public:
     }
     Result<std::unique_ptr<LineStream>> flows(const observe::FlowFilter&) override { return {}; }
     Result<nlohmann::json> explain(const ExplainQuery&) override { return {}; }
+    Result<nlohmann::json> why(const WhyQuery&) override { return {}; }
+    Result<nlohmann::json> top(std::int64_t) override { return {}; }
     Result<nlohmann::json> maps() override { return {}; }
     Result<nlohmann::json> map(const std::string&, std::size_t) override { return {}; }
     Result<std::unique_ptr<LineStream>> alerts(const security::AlertFilter&) override { return {}; }

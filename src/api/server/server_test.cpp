@@ -100,6 +100,13 @@ public:
         last_explain = query;
         return json{{"allowed", true}};
     }
+    Result<json> why(const WhyQuery& query) override {
+        last_why = query;
+        return json{{"verdict", "allowed"}};
+    }
+    Result<json> top(std::int64_t window_ns) override {
+        return json{{"window_ms", window_ns / 1'000'000}};
+    }
     Result<json> maps() override { throw std::runtime_error("a library threw"); }
     Result<json> map(const std::string& name, std::size_t limit) override {
         return json{{"name", name}, {"limit", limit}, {"bytes", "\xff\xfe"}};
@@ -137,6 +144,7 @@ public:
     security::AlertFilter last_alerts;
     EventQuery last_events;
     ExplainQuery last_explain;
+    WhyQuery last_why;
     CniCall last_cni;
 };
 
@@ -277,8 +285,8 @@ TEST_F(ServerTest, UnknownParametersAreErrorsEverywhere) {
     EXPECT_EQ(error("GET", "/v1/status?verbose=1").message,
               "unknown parameter 'verbose': this call takes none");
     EXPECT_EQ(error("GET", "/v1/flows?folow=1").message,
-              "unknown parameter 'folow': known are follow, since, last, pod, "
-              "to_pod, verdict, protocol, port, pid");
+              "unknown parameter 'folow': known are follow, since, until, first, last, pod, "
+              "to_pod, verdict, protocol, port, pid, l7, status, method, path");
     EXPECT_EQ(error("POST", "/v1/objects?dryrun=1", "x").code, Code::invalid);
 }
 
@@ -764,6 +772,26 @@ TEST_F(ServerTest, FlowLinesFollowAStore) {
     ASSERT_TRUE(next);
     EXPECT_LT(Clock::now() - begin, 2s);
     EXPECT_EQ(json::parse(next.value_or("null"))["lost"]["count"], 6);
+}
+
+TEST_F(ServerTest, WhyAndTop) {
+    start();
+    ASSERT_TRUE(
+        client().get("/v1/why?source=shop/client&destination=web.shop&port=81&protocol=udp"));
+    EXPECT_EQ(backend.last_why.source, "shop/client");
+    EXPECT_EQ(backend.last_why.destination, "web.shop");
+    EXPECT_EQ(backend.last_why.port, 81);
+    EXPECT_EQ(backend.last_why.protocol, model::Protocol::udp);
+    for (const char* bad :
+         {"/v1/why?source=a", "/v1/why?destination=a", "/v1/why?source=a&destination=b&port=0",
+          "/v1/why?source=a&destination=b&protocol=icmp&port=80", "/v1/top?window=x",
+          "/v1/top?window=0s", "/v1/top?window=2h"}) {
+        const auto answer = client().get(bad);
+        ASSERT_FALSE(answer) << bad;
+        EXPECT_EQ(answer.error().code, Code::invalid) << bad;
+    }
+    EXPECT_EQ(client().get("/v1/top").value()["window_ms"], 10'000);
+    EXPECT_EQ(client().get("/v1/top?window=1500ms").value()["window_ms"], 1500);
 }
 
 } // namespace

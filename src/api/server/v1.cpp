@@ -6,6 +6,7 @@
 #include <chrono>
 #include <optional>
 
+#include "api/server/l7_query.h"
 #include "security/events/event.h"
 
 namespace beeline::api {
@@ -16,6 +17,9 @@ constexpr std::uint64_t kEdges = 20'000;
 constexpr std::uint64_t kMaxEdges = 1'000'000;
 constexpr std::uint64_t kMaxMapEntries = 10'000'000;
 constexpr std::uint64_t kMaxMatrix = 200;
+constexpr std::int64_t kTopWindowNs = 10'000'000'000;
+constexpr std::int64_t kLeastTopWindowNs = 100'000'000;
+constexpr std::int64_t kMostTopWindowNs = 3600'000'000'000;
 constexpr std::size_t kMapEntries = 1000; // shown when no limit is given
 
 std::int64_t now_ns() {
@@ -76,7 +80,7 @@ Result<Reply> flows(Backend& backend, const Query& query) {
     flows.pods = TRY(query.workloads("pod"));
     flows.to_pods = TRY(query.workloads("to_pod"));
     flows.verdicts = TRY(verdicts(query));
-    flows.protocols = TRY(query.protocols("protocol"));
+    TRY(read_l7(query, flows));
     flows.ports = TRY(query.ports("port"));
     flows.pids = TRY(pids(query));
     Reply reply;
@@ -220,6 +224,29 @@ Result<Reply> policy_matrix(Backend& backend, const Query& query) {
     }
     matrix.limit = TRY(query.number("limit", 1, kMaxMatrix)).value_or(matrix.limit);
     return document(backend.policy_matrix(matrix));
+}
+
+Result<Reply> why(Backend& backend, const Query& query) {
+    WhyQuery why;
+    why.source = query.text("source");
+    why.destination = query.text("destination");
+    for (const auto* name : {"source", "destination"})
+        if (query.text(name).empty()) return fail(Code::invalid, "parameter '{}' is missing", name);
+    if (const auto protocols = TRY(query.protocols("protocol")); !protocols.empty())
+        why.protocol = protocols[0];
+    if (const auto ports = TRY(query.ports("port")); !ports.empty()) why.port = ports[0];
+    if (why.port != 0 && !has_ports(why.protocol))
+        return fail(Code::invalid, "parameter 'port': {} has no ports",
+                    model::to_string(why.protocol));
+    return document(backend.why(why));
+}
+
+Result<Reply> top(Backend& backend, const Query& query) {
+    std::int64_t window_ns = kTopWindowNs;
+    if (query.has("window")) window_ns = TRY(parse_duration(query.text("window")));
+    if (window_ns < kLeastTopWindowNs || window_ns > kMostTopWindowNs)
+        return fail(Code::invalid, "parameter 'window': expected 100ms to 1h");
+    return document(backend.top(window_ns));
 }
 
 Result<Reply> apply(Backend& backend, const Request& request) {
@@ -393,7 +420,11 @@ Router v1_routes(Backend& backend) {
          {"verdict", true},
          {"protocol", true},
          {"port", true},
-         {"pid", true}});
+         {"pid", true},
+         {"l7"},
+         {"status", true},
+         {"method", true},
+         {"path", true}});
     get("/v1/edges", [=](const Request& request) { return edges(*agent, request.query); },
         {{"since"}, {"until"}, {"limit"}, {"pod", true}});
     get("/v1/alerts", [=](const Request& request) { return alerts(*agent, request.query); },
@@ -424,6 +455,10 @@ Router v1_routes(Backend& backend) {
     get("/v1/policy/matrix",
         [=](const Request& request) { return policy_matrix(*agent, request.query); },
         {{"namespace", true}, {"port"}, {"protocol"}, {"limit"}});
+    get("/v1/why", [=](const Request& request) { return why(*agent, request.query); },
+        {{"source"}, {"destination"}, {"port"}, {"protocol"}});
+    get("/v1/top", [=](const Request& request) { return top(*agent, request.query); },
+        {{"window"}});
     get("/v1/maps", [=](const Request&) { return document(agent->maps()); });
     get("/v1/maps/{name}", [=](const Request& request) { return dump_map(*agent, request); },
         {{"limit"}});

@@ -85,6 +85,8 @@ void Connection::tick(std::uint64_t now_ns) {
 
 void Connection::datagram(const Chunk& chunk) {
     const Side side = chunk.side == 0 ? Side::client : Side::server;
+    shared_.stats.missing += chunk.length - chunk.data.size();
+    if (chunk.data.empty()) return;
     if (!parser_) {
         Start start{.client = {}, .server = {}, .middle = false, .datagram = true};
         (side == Side::client ? start.client : start.server) = chunk.data;
@@ -291,7 +293,8 @@ void Connection::search(Side side, Bytes data, std::uint64_t time_ns) {
 }
 
 void Connection::keep(Direction& direction, Bytes data) {
-    if (direction.buffer.size() + data.size() > shared_.options.max_buffer)
+    // Before the protocol is known a whole chunk may be in it.
+    if (parser_ && direction.buffer.size() + data.size() > shared_.options.max_buffer)
         return give_up(GiveUp::too_long);
     direction.buffer.insert(direction.buffer.end(), data.begin(), data.end());
     shared_.stats.memory += data.size();
@@ -311,6 +314,11 @@ void Connection::set_buffer(Direction& direction, std::size_t from) {
 void Connection::detect() {
     Direction& client = of(Side::client);
     Direction& server = of(Side::server);
+    // A handshake record of TLS; nothing else that is known here begins so.
+    if (!client.buffer.empty() && client.buffer[0] == std::byte{0x16} && server.buffer.empty()) {
+        if (client.buffer.size() >= 2 || client.cut != 0) give_up(GiveUp::encrypted);
+        return;
+    }
     const Start start{
         .client = client.buffer, .server = server.buffer, .middle = false, .datagram = false};
     bool more = false;
@@ -361,6 +369,9 @@ void Connection::enter_middle(Side side, const Chunk& chunk) {
         give_up(entry != nullptr ? GiveUp::middle : GiveUp::unknown);
 }
 
-void Connection::become(const ProtocolEntry& entry) { parser_ = entry.make(context_); }
+void Connection::become(const ProtocolEntry& entry) {
+    parser_ = entry.make(context_);
+    shared_.sink.recognised(context_.connection, entry.protocol);
+}
 
 } // namespace beeline::observe::l7

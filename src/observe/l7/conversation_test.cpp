@@ -33,9 +33,11 @@ bool agrees(const model::L7& part, const model::L7& whole) {
         (known && part.status != whole.status) || (part.code != 0 && part.code != whole.code))
         return false;
     // Whose question was not seen: a delivery, or something prepared before.
-    if (part.method == "MSG" || part.method == "basic.deliver")
+    if (part.method == "MSG" || part.method == "basic.deliver" || part.method == "channel.close")
         return part.latency_ns == 0 && part.response_bytes == whole.response_bytes;
-    if (part.method == "EXECUTE" && part.resource.empty()) return true;
+    if ((part.method == "EXECUTE" || part.method == "QUERY" || part.method == "BATCH") &&
+        part.resource.empty())
+        return true;
     for (const auto& header : part.headers)
         if (std::find(whole.headers.begin(), whole.headers.end(), header) == whole.headers.end())
             return false;

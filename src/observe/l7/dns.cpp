@@ -152,9 +152,11 @@ public:
     explicit Dns(Context& context) : context_(context), outstanding_(context) {}
 
     Step read(const In& in) override {
-        if (context_.transport == model::Protocol::udp)
-            return message(in, in.data) ? Step::take(in.data.size())
-                                        : Step::give_up(GiveUp::malformed);
+        if (context_.transport == model::Protocol::udp) {
+            // Updates and the like are no reason to stop, but many of what cannot be read are.
+            odd_ = message(in, in.data) ? 0 : odd_ + 1;
+            return odd_ > kMaxOdd ? Step::give_up(GiveUp::malformed) : Step::take(in.data.size());
+        }
         if (in.data.size() < 2) return Step::more();
         const std::size_t size = Reader(in.data).u16();
         if (size < kHeader) return Step::give_up(GiveUp::malformed);
@@ -169,6 +171,7 @@ public:
 
 private:
     static constexpr std::size_t kWanted = 4096;
+    static constexpr unsigned kMaxOdd = 4;
 
     bool message(const In& in, Bytes bytes) {
         auto read = read_message(bytes);
@@ -204,6 +207,7 @@ private:
 
     Context& context_;
     Outstanding outstanding_;
+    unsigned odd_ = 0; // datagrams in a row that are no questions or answers
 };
 
 Match detect(const Start& start) {

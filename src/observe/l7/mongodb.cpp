@@ -231,9 +231,8 @@ private:
             if (whole || failed) answer.status = failed ? L7::Status::error : L7::Status::ok;
             if (failed) {
                 answer.code = static_cast<std::uint32_t>(code);
-                std::string error(name);
-                if (!name.empty() && !text.empty()) error += ": ";
-                answer.error = context_.text(error += redact_text(text, context_.options));
+                answer.error = context_.text(text.empty() ? std::string(name)
+                                                          : redact_text(text, context_.options));
             }
         }
         context_.emit(in.time_ns, std::move(answer));

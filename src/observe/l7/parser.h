@@ -49,7 +49,7 @@ struct Context {
     model::Protocol transport = model::Protocol::tcp;
 
     std::shared_ptr<const model::L7> emit(std::uint64_t time_ns, model::L7 message);
-    // At most max_text, no control characters.
+    // At most max_text of UTF-8, without control characters: fit for JSON and protobuf whatever was sent.
     [[nodiscard]] std::string text(std::string_view raw) const;
 };
 

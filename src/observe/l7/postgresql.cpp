@@ -11,7 +11,6 @@ namespace {
 
 using model::L7;
 
-constexpr std::uint32_t kVersion3 = 3U << 16U;
 constexpr std::uint32_t kCancel = 80877102;
 constexpr std::uint32_t kSsl = 80877103;
 constexpr std::uint32_t kGss = 80877104;
@@ -38,7 +37,7 @@ Match detect(const Start& start) {
             type = static_cast<char>(in.u8());
             const std::uint32_t size = in.u32();
             if (kClientTypes.find(type) == std::string_view::npos ||
-                (first && type != 'Q' && type != 'P') || size < 4)
+                (first && type != 'Q' && type != 'P' && type != 'B') || size < 4)
                 return Match::no;
             in.skip(size - 4);
             if (!in.ok()) return Match::no;
@@ -64,11 +63,53 @@ public:
             context_.stats.unanswered += operation.told ? 1 : 0;
     }
 
-    void middle() override { started_ = true; }
+    void middle() override { started_ = searching_ = true; }
+
+    // A client that waits for ReadyForQuery shows where its next batch starts, and the answer to that.
+    bool lost(Side side) override {
+        if (!started_ || asked_ || ignoring_ || searching_) return false;
+        if (side == Side::client) {
+            forget_operations();
+            ignoring_ = true;
+            ready_ = failed_ = false;
+            return true;
+        }
+        if (batches() != 1 || operations_.front().kind == Kind::startup) return false;
+        Operation& front = operations_.front();
+        if (front.told && front.answer_ns != 0) {
+            L7 answer = front.answer ? std::move(*front.answer) : answer_of(front, std::nullopt);
+            if (answer.error.empty())
+                answer.status = L7::Status::unknown; // an error may stand behind the rows
+            context_.emit(front.answer_ns, std::move(answer));
+            front.told.reset();
+        }
+        forget_operations();
+        searching_ = true;
+        return true;
+    }
+
     bool enter(const In& in) override {
-        if (in.side == Side::server) return !operations_.empty();
-        return detect({.client = in.data, .server = {}, .middle = true, .datagram = false}) !=
-               Match::no;
+        if (in.side == Side::client) {
+            if ((ignoring_ && !ready_) ||
+                detect({.client = in.data, .server = {}, .middle = true, .datagram = false}) ==
+                    Match::no)
+                return false;
+            ignoring_ = false;
+            return true;
+        }
+        if (operations_.empty()) return false;
+        Reader reader(in.data);
+        for (bool first = true; reader.left() >= 5; first = false) {
+            const char type = static_cast<char>(reader.u8());
+            const std::uint32_t size = reader.u32();
+            const std::string_view types = first ? std::string_view("123TCEGHInt") : kServerTypes;
+            if (types.find(type) == std::string_view::npos || size < 4 || size > 1U << 30U)
+                return false;
+            reader.skip(std::min<std::size_t>(size - 4, reader.left()));
+        }
+        if (in.data.size() < 5) return false;
+        searching_ = false;
+        return true;
     }
 
     Step read(const In& in) override {
@@ -177,11 +218,13 @@ private:
             std::string_view text = text_of(reader.rest());
             return text.substr(0, text.find('\0'));
         };
+        // After an error the server leaves out everything up to the next Sync.
+        if (type == 'S') failed_ = false;
+        if (failed_) return std::nullopt;
         Operation operation{Kind::sync, in.time_ns};
         switch (type) {
         case 'Q': {
             const std::string_view text = rest();
-            failed_ = false;
             operation.kind = Kind::query;
             operation.told =
                 context_.emit(in.time_ns, statement(text, part && text.size() == body.size()));
@@ -211,12 +254,10 @@ private:
             const std::string portal(reader.zero_terminated());
             if (!reader.ok()) return GiveUp::lost;
             operation.kind = Kind::execute;
-            if (!failed_) {
-                const auto found = portals_.find(portal);
-                L7 request = found != portals_.end() ? found->second : message();
-                if (request.method.empty() && request.url.empty()) request.method = "EXECUTE";
-                operation.told = context_.emit(in.time_ns, std::move(request));
-            }
+            const auto found = portals_.find(portal);
+            L7 request = found != portals_.end() ? found->second : message();
+            if (request.method.empty() && request.url.empty()) request.method = "EXECUTE";
+            operation.told = context_.emit(in.time_ns, std::move(request));
             break;
         }
         case 'C':
@@ -224,17 +265,33 @@ private:
             if (reader.u8() == 'S' && reader.ok()) statements_.erase(std::string(rest()));
             break;
         case 'D': operation.kind = Kind::describe; break;
-        case 'S': failed_ = false; break;
+        case 'S': break;
         case 'F':
-            failed_ = false;
             operation.kind = Kind::query;
-            break;
+            break;                    // a call of a function, which nobody uses any more
         default: return std::nullopt; // password, COPY data, Flush, Terminate
         }
-        if (failed_) return std::nullopt; // the server leaves it out
         if (operations_.size() >= 4 * context_.options.max_outstanding) return GiveUp::outstanding;
         operations_.push_back(std::move(operation));
-        return std::nullopt;
+        // A batch before the answer to the last one was found: which answer comes next cannot be known.
+        return searching_ && batches() > 1 ? std::optional(GiveUp::lost) : std::nullopt;
+    }
+
+    // How many times the server will say that it is ready.
+    [[nodiscard]] std::size_t batches() const {
+        std::size_t count = 0;
+        for (const Operation& operation : operations_)
+            count += operation.kind == Kind::query || operation.kind == Kind::sync ||
+                             operation.kind == Kind::startup
+                         ? 1
+                         : 0;
+        return count;
+    }
+
+    void forget_operations() {
+        for (const Operation& operation : operations_)
+            context_.stats.unanswered += operation.told ? 1 : 0;
+        operations_.clear();
     }
 
     static void remember(std::unordered_map<std::string, L7>& map, const std::string& name,
@@ -249,6 +306,10 @@ private:
         if (type == 'N' || type == 'A' || type == 'S' || type == 'K' || type == 'R' || type == 'v')
             return std::nullopt;
         if (type == 'W') return GiveUp::tunnel; // replication
+        if (ignoring_) {
+            ready_ |= type == 'Z';
+            return std::nullopt;
+        }
         if (operations_.empty())
             return type == 'E' ? std::nullopt : std::optional(GiveUp::malformed);
         Operation& front = operations_.front();
@@ -298,15 +359,14 @@ private:
         std::string error(code);
         if (!text.empty()) (error += ' ') += redact_text(text, context_.options);
         if (front.kind == Kind::query) {
-            front.answer = answer_of(front, error);
+            if (front.told) front.answer = answer_of(front, error);
             return;
         }
         if (front.statement) front.told = context_.emit(front.time_ns, *front.statement);
         tell(front, error);
         if (front.kind == Kind::startup) return operations_.pop_front();
         // Everything up to Sync is left out, be it sent already or not. What was told waits in vain.
-        while (!operations_.empty() && operations_.front().kind != Kind::sync &&
-               operations_.front().kind != Kind::query) {
+        while (!operations_.empty() && operations_.front().kind != Kind::sync) {
             context_.stats.unanswered += operations_.front().told ? 1 : 0;
             operations_.pop_front();
         }
@@ -331,8 +391,11 @@ private:
 
     Context& context_;
     bool started_ = false;
-    bool asked_ = false;  // for encryption, and waits for the answer
-    bool failed_ = false; // the server reads on from the next Sync
+    bool asked_ = false;     // for encryption, and waits for the answer
+    bool ignoring_ = false;  // of the client something was lost: answers have no questions
+    bool ready_ = false;     // ... and have all come
+    bool searching_ = false; // of the server
+    bool failed_ = false;    // the server reads on from the next Sync
     std::string database_;
     std::deque<Operation> operations_;
     std::unordered_map<std::string, L7> statements_;

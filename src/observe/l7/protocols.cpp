@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 
 #include "observe/l7/parser.h"
@@ -20,10 +21,46 @@ std::shared_ptr<const model::L7> Context::emit(std::uint64_t time_ns, model::L7 
     return shared;
 }
 
+namespace {
+
+// Bytes of the UTF-8 character at the start of `text`; 0: there is none.
+std::size_t character(std::string_view text) {
+    const auto byte = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+    const unsigned first = byte(0);
+    const std::size_t size = first < 0x80   ? 1
+                             : first < 0xc2 ? 0
+                             : first < 0xe0 ? 2
+                             : first < 0xf0 ? 3
+                             : first < 0xf5 ? 4
+                                            : 0;
+    if (size == 0 || size > text.size()) return 0;
+    for (std::size_t i = 1; i < size; ++i)
+        if ((byte(i) & 0xc0U) != 0x80) return 0;
+    if (size > 2) {
+        const unsigned second = byte(1); // no overlong forms, surrogates, or beyond the last
+        if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) ||
+            (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f))
+            return 0;
+    }
+    return size;
+}
+
+} // namespace
+
 std::string Context::text(std::string_view raw) const {
-    std::string out(raw.substr(0, options.max_text));
-    for (char& c : out)
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+    std::string out;
+    while (!raw.empty() && out.size() < options.max_text) {
+        const std::size_t size = character(raw);
+        if (out.size() + size > options.max_text) break;
+        const auto byte = static_cast<unsigned char>(raw.front());
+        if (size == 0)
+            out += '?';
+        else if (byte < 0x20 || byte == 0x7f)
+            out += ' ';
+        else
+            out += raw.substr(0, size);
+        raw.remove_prefix(std::max<std::size_t>(size, 1));
+    }
     return out;
 }
 

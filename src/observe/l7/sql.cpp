@@ -188,7 +188,7 @@ std::size_t find_target(const std::vector<Token>& tokens, std::size_t verb) {
 
 std::string name_at(const std::vector<Token>& tokens, std::size_t at, bool cut) {
     std::string out;
-    for (; at < tokens.size(); ++at) {
+    for (; at < tokens.size(); at += 2) { // name . name
         const Token& token = tokens[at];
         if (token.kind != Token::Kind::word && token.kind != Token::Kind::name) return {};
         if (token.open && cut) return {};
@@ -198,7 +198,6 @@ std::string name_at(const std::vector<Token>& tokens, std::size_t at, bool cut) 
             break;
         if (tokens[at + 1].open && cut) return {};
         out += '.';
-        ++at;
     }
     return out;
 }

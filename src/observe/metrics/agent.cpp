@@ -291,6 +291,26 @@ void security(Families& out, const AgentFacts& facts) {
                         number(output, {outcome}));
 }
 
+void exports(Families& out, const AgentFacts& facts) {
+    const json part = section(facts.status, "export");
+    if (part.empty()) return;
+    double up[2] = {0, 0};
+    for (const auto& [name, one] : part.items())
+        ++up[one.is_object() && !one.contains("error") ? 0 : 1];
+    const char* states[] = {"active", "inactive"};
+    for (std::size_t i = 0; i < 2; ++i)
+        out.gauge("hubble_dynamic_exporter_exporters_total", "Exports by whether they run",
+                  {{"status", states[i]}}, up[i]);
+    for (const auto& [name, one] : part.items())
+        out.gauge("hubble_dynamic_exporter_up", "Whether an export works", {{"name", name}},
+                  one.is_object() && !one.contains("error") && !one.contains("last_error") ? 1 : 0);
+    for (const auto& [name, one] : part.items())
+        for (const char* outcome : {"sent", "failed", "lost"})
+            out.counter("beeline_export_records_total", "Records by export and what became of them",
+                        {{"export", name}, {"kind", text(one, "kind")}, {"outcome", outcome}},
+                        number(one, {outcome}));
+}
+
 constexpr std::size_t kMostFields = 200;
 
 void flatten(Families& out, const std::string& part, const json& value, const std::string& path,
@@ -310,7 +330,7 @@ void flatten(Families& out, const std::string& part, const json& value, const st
 // Parts that may be there or not keep their counters under their own names in the status.
 void parts(Families& out, const AgentFacts& facts) {
     std::size_t left = kMostFields;
-    for (const char* part : {"history", "l7", "hubble", "relay", "export", "web"})
+    for (const char* part : {"history", "l7", "hubble", "relay", "web"})
         if (facts.status.is_object() && facts.status.contains(part))
             flatten(out, part, facts.status[part], "", left);
 }
@@ -365,6 +385,7 @@ std::vector<MetricFamily> agent_families(const AgentFacts& facts) {
     endpoints(out, facts);
     flows(out, facts);
     security(out, facts);
+    exports(out, facts);
     parts(out, facts);
     return out.take();
 }

@@ -30,6 +30,8 @@ TEST(AgentMetrics, FromTheStatusDocument) {
         "metrics": {"flow_events": 11},
         "losses": {"ring": 2, "queue": 3, "security": 4},
         "history": {"rows": 12, "lost": {"queue": 5}, "open": true, "file": "x"},
+        "export": {"a": {"kind": "file", "sent": 3, "lost": 1}, "b": {"error": "x"},
+                   "c": {"kind": "otlp", "last_error": "y"}},
         "security": {"rules": 6, "records": 100, "lost": 4, "alerts": {"dropped": 1, "limited": 2},
                      "outputs": [{"name": "stdout", "sent": 8, "failed": 0, "dropped": 1}]}
     })");
@@ -65,6 +67,10 @@ TEST(AgentMetrics, FromTheStatusDocument) {
              R"(beeline_security_output_alerts_total{output="stdout",outcome="sent"} 8)",
              R"(beeline_status{part="history",field="lost.queue"} 5)",
              R"(beeline_status{part="history",field="open"} 1)",
+             R"(hubble_dynamic_exporter_exporters_total{status="active"} 2)",
+             R"(hubble_dynamic_exporter_up{name="a"} 1)",
+             R"(hubble_dynamic_exporter_up{name="c"} 0)",
+             R"(beeline_export_records_total{export="a",kind="file",outcome="lost"} 1)",
          })
         EXPECT_TRUE(has(text, line)) << line << "\n" << text;
     facts.hubble = false;

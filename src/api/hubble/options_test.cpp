@@ -1,11 +1,11 @@
-#include "api/hubble/server.h"
+#include "api/hubble/options.h"
 
 #include <gtest/gtest.h>
 
 namespace beeline::hubble {
 namespace {
 
-TEST(HubbleServer, Addresses) {
+TEST(HubbleOptions, Addresses) {
     for (const auto& [text, address] :
          std::vector<std::pair<const char*, const char*>>{{":1", "[::]:1"},
                                                           {"127.0.0.1", "127.0.0.1:4244"},
@@ -20,7 +20,7 @@ TEST(HubbleServer, Addresses) {
         EXPECT_FALSE(listen_address(bad, 4244)) << bad;
 }
 
-TEST(HubbleServer, Loopback) {
+TEST(HubbleOptions, Loopback) {
     for (const char* address : {"127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "localhost:1"})
         EXPECT_TRUE(is_loopback(address)) << address;
     for (const char* address : {"0.0.0.0:1", "[::]:1", "10.0.0.1:1", "[fd00::1]:1", "node:1"})
