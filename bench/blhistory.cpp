@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <fstream>
 #include <string>
 #include <thread>
@@ -104,18 +105,26 @@ double megabytes_resident() {
     return 0;
 }
 
+double cpu_seconds() {
+    timespec time{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+}
+
 struct Asked {
     double milliseconds;
+    double cpu_milliseconds;
     std::size_t flows;
 };
 
 Asked ask(const history::History& history, FlowFilter filter) {
     const auto start = Clock::now();
+    const double cpu = cpu_seconds();
     auto query = history.query(std::move(filter));
     std::size_t count = 0;
     while (query.next())
         ++count;
-    return {seconds_since(start) * 1000, count};
+    return {seconds_since(start) * 1000, (cpu_seconds() - cpu) * 1000, count};
 }
 
 double median(std::vector<double> values) {
@@ -156,14 +165,17 @@ int run(const std::string& folder, std::uint64_t flows, double hours, std::uint3
     const history::History history(options, store);
     FlowFilter hour{.pods = {"shop/w7"}, .since_ns = now_ns() - kHour};
     std::vector<double> times;
+    std::vector<double> cpu_times;
     std::size_t found = 0;
     for (int i = 0; i < 9; ++i) {
         const Asked asked = ask(history, hour);
         times.push_back(asked.milliseconds);
+        cpu_times.push_back(asked.cpu_milliseconds);
         found = asked.flows;
     }
     print("hour_first_ms", times.front());
     print("hour_ms", median(times));
+    print("hour_cpu_ms", median(cpu_times));
     print("hour_flows", static_cast<double>(found));
     FlowFilter newest = hour;
     newest.last = 20;
@@ -171,6 +183,7 @@ int run(const std::string& folder, std::uint64_t flows, double hours, std::uint3
     FlowFilter all{.pods = {"shop/w7"}};
     const Asked asked = ask(history, all);
     print("all_ms", asked.milliseconds);
+    print("all_cpu_ms", asked.cpu_milliseconds);
     print("all_flows", static_cast<double>(asked.flows));
     const auto start = Clock::now();
     const auto edges = history.edges({.since_ns = now_ns() - 24 * kHour, .pods = {"shop/w7"}});

@@ -40,10 +40,11 @@ public:
             }
             if (query.follow) filter.since_ns = 0;
             break;
-        case FlowQuery::Begin::oldest: break;
+        case FlowQuery::Begin::oldest: filter.first_number = 1; break;
         case FlowQuery::Begin::since: filter.since_ns = query.since_ns; break;
         }
-        filter.until_ns = query.until_ns;
+        // A follower must see a flow that is later, to know that it is done.
+        if (!query.follow) filter.until_ns = query.until_ns;
         return cursor(std::move(filter), {});
     }
     [[nodiscard]] observe::StoreStats stats() const override { return memory_->stats(); }
