@@ -40,6 +40,9 @@ std::vector<Event> mix(Machine& machine) {
         spec.ancestors = ancestries[i % 5];
         processes.push_back(&machine.make(spec));
     }
+    // As the process tree numbers what it knows.
+    for (Process& process : machine.processes)
+        process.facts = process.key.pid;
     const char* paths[] = {"/usr/lib/x86_64-linux-gnu/libc.so.6",
                            "/etc/ld.so.cache",
                            "/usr/include/c++/12/bits/stl_vector.h",

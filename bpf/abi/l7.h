@@ -7,6 +7,7 @@
 
 /* Most payload bytes of one chunk. The ring has records of three sizes: what a chunk does not fill stays unused. */
 #define BL_L7_SMALL 184
+#define BL_L7_HALF 440
 #define BL_L7_MEDIUM 952
 #define BL_L7_MOST 4024
 
@@ -69,8 +70,8 @@ enum bl_tls_layout {
 struct bl_l7_account {
 	__u64 rate;  /* bytes a second */
 	__u64 burst; /* most tokens */
-	__u32 most;  /* payload bytes of one packet, at most BL_L7_MOST */
-	__u32 pad;   /* zero */
+	__u32 most
+		[2]; /* payload bytes of one packet of the client, of the server; at most BL_L7_MOST */
 	__s64 tokens;
 	__u64 filled_ns; /* clock_tick_ns() of the last refill */
 	__u64 chunks;	 /* written to the ring */

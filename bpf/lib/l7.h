@@ -124,7 +124,9 @@ BL_STEP int l7_capture(struct __sk_buff *skb, struct bl_ct *ct, const struct bl_
 	account = l7_account(ct->endpoint[CT_CLIENT], ct->endpoint[CT_SERVER]);
 	if (!account)
 		return 0;
-	take = stopped ? 0 : account->most;
+	take = stopped ? 0 : dir == CT_CLIENT ? account->most[0] : account->most[1];
+	if (p->key.proto == IPPROTO_UDP && take)
+		take = BL_L7_MEDIUM;
 	if (take > length)
 		take = length;
 	if (!l7_pay(account, take + sizeof(struct bl_l7_chunk)))
@@ -133,6 +135,8 @@ BL_STEP int l7_capture(struct __sk_buff *skb, struct bl_ct *ct, const struct bl_
 		l7_tell(skb, ct, p, dir);
 	if (take <= BL_L7_SMALL)
 		L7_WRITE(l7_small, BL_L7_SMALL);
+	else if (take <= BL_L7_HALF)
+		L7_WRITE(l7_half, BL_L7_HALF);
 	else if (take <= BL_L7_MEDIUM)
 		L7_WRITE(l7_medium, BL_L7_MEDIUM);
 	else

@@ -28,6 +28,7 @@ struct {
 		__u8 data[room];          \
 	}
 L7_RECORD(l7_small, BL_L7_SMALL);
+L7_RECORD(l7_half, BL_L7_HALF);
 L7_RECORD(l7_medium, BL_L7_MEDIUM);
 L7_RECORD(l7_most, BL_L7_MOST);
 

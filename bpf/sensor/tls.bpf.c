@@ -61,6 +61,9 @@ struct {
 	__type(value, struct tls_stream);
 } bl_tls_stream SEC(".maps");
 
+/* How many calls there are in bl_tls_call, about: when there is none, a socket's use needs no look. */
+__s64 tls_inside;
+
 /* Where the session of a library has its socket: by the attachment's cookie. Offsets of pointers and members. */
 struct tls_layout {
 	__u32 rbio; /* of SSL */
@@ -172,6 +175,7 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u32 read, __u64 done
 	};
 
 	bpf_map_update_elem(&bl_tls_call, &thread, &call, BPF_ANY);
+	__sync_fetch_and_add(&tls_inside, 1);
 	return 0;
 }
 
@@ -215,8 +219,11 @@ int bl_tls_begin(struct pt_regs *ctx)
 static __always_inline int tls_used(struct sock *sk)
 {
 	__u64 thread = bpf_get_current_pid_tgid();
-	struct tls_call *call = bpf_map_lookup_elem(&bl_tls_call, &thread);
+	struct tls_call *call;
 
+	if (*(volatile __s64 *)&tls_inside <= 0)
+		return 0;
+	call = bpf_map_lookup_elem(&bl_tls_call, &thread);
 	if (call && !call->sock)
 		call->sock = (__u64)sk;
 	return 0;
@@ -286,7 +293,7 @@ static __noinline int tls_tell(struct tls_stream *stream, const struct tls_call 
 
 	if (!account)
 		return 0;
-	take = account->most;
+	take = account->most[0]; /* who is the client is not known here */
 	if (take > length)
 		take = length;
 	if (!l7_pay(account, take + sizeof(chunk)))
@@ -299,6 +306,8 @@ static __noinline int tls_tell(struct tls_stream *stream, const struct tls_call 
 	chunk.length = length;
 	if (take <= BL_L7_SMALL)
 		TLS_WRITE(l7_small, BL_L7_SMALL);
+	else if (take <= BL_L7_HALF)
+		TLS_WRITE(l7_half, BL_L7_HALF);
 	else if (take <= BL_L7_MEDIUM)
 		TLS_WRITE(l7_medium, BL_L7_MEDIUM);
 	else
@@ -319,6 +328,8 @@ static __noinline int tls_finish(__u64 thread, __s64 length)
 		return 0;
 	call = *entry;
 	bpf_map_delete_elem(&bl_tls_call, &thread);
+	if (call.layout != BL_TLS_GO)
+		__sync_fetch_and_add(&tls_inside, -1);
 	if (length <= 0)
 		return 0;
 	if (call.done && bpf_probe_read_user(&length, sizeof(length), (void *)call.done))

@@ -90,7 +90,7 @@ void L7::set_workloads(const std::vector<model::Workload>& workloads,
         if (protocols == 0) continue;
         chosen.emplace(workload.id, protocols);
         accounts[workload.id] = {config_.bytes_per_second, config_.bytes_per_second,
-                                 config_.bytes_per_packet};
+                                 config_.bytes_of_client, config_.bytes_of_server};
         const bool has_cgroup = !workload.cgroup.empty() && !cgroup_mount_.empty();
         places.push_back({has_cgroup ? cgroup_mount_ + "/" + workload.cgroup : "", workload.pid});
     }

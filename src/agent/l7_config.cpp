@@ -25,9 +25,9 @@ Result<std::vector<std::string>> lower_strings(const yaml::Map& map, std::string
 } // namespace
 
 Result<> read_l7(const yaml::Map& root, L7Config& config) {
-    const auto map =
-        TRY(root.map("l7", {"enabled", "selector", "protocols", "tls", "bytesPerSecond",
-                            "bytesPerPacket", "ringBytes", "redact", "headers", "secrets"}));
+    const auto map = TRY(root.map("l7", {"enabled", "selector", "protocols", "tls",
+                                         "bytesPerSecond", "bytesOfClient", "bytesOfServer",
+                                         "ringBytes", "redact", "headers", "secrets"}));
     if (!map) return {};
     using Mode = model::L7Choice::Mode;
     const std::string mode =
@@ -47,8 +47,10 @@ Result<> read_l7(const yaml::Map& root, L7Config& config) {
     config.bytes_per_second = static_cast<std::uint64_t>(
         TRY(map->integer_or("bytesPerSecond", 1024, INT64_C(4) << 30,
                             static_cast<std::int64_t>(config.bytes_per_second))));
-    config.bytes_per_packet = static_cast<std::uint32_t>(
-        TRY(map->integer_or("bytesPerPacket", 64, BL_L7_MOST, config.bytes_per_packet)));
+    config.bytes_of_client = static_cast<std::uint32_t>(
+        TRY(map->integer_or("bytesOfClient", 64, BL_L7_MOST, config.bytes_of_client)));
+    config.bytes_of_server = static_cast<std::uint32_t>(
+        TRY(map->integer_or("bytesOfServer", 64, BL_L7_MOST, config.bytes_of_server)));
     config.ring_bytes = static_cast<std::uint32_t>(
         TRY(map->integer_or("ringBytes", 65536, 1 << 30, config.ring_bytes)));
     if (!std::has_single_bit(config.ring_bytes))

@@ -14,7 +14,8 @@ struct L7Config {
     model::L7Choice choice;
     bool tls = true;                             // read plain text from TLS libraries
     std::uint64_t bytes_per_second = 32UL << 20; // of one workload
-    std::uint32_t bytes_per_packet = 952;        // BL_L7_MEDIUM: fits most heads of requests
+    std::uint32_t bytes_of_client = 952; // of one packet; BL_L7_MEDIUM fits most heads of requests
+    std::uint32_t bytes_of_server = 440; // BL_L7_HALF fits most heads of answers
     std::uint32_t ring_bytes = 4U << 20;
     observe::l7::Options options;
 };

@@ -96,6 +96,7 @@ void TlsWatch::look(const std::vector<Place>& places) {
         known.next = round_ + known.pause;
         known.pause = std::min(2 * known.pause, kLongestPause);
     }
+    probes_->help_unknown();
     std::erase_if(known_, [this](const auto& entry) { return entry.second.seen != round_; });
 }
 

@@ -11,6 +11,7 @@
 #include <filesystem>
 
 #include "abi/drop.h"
+#include "agent/flow_source.h"
 #include "base/log.h"
 #include "datapath/firewall.h"
 #include "net/namespace.h"
@@ -257,7 +258,7 @@ void Node::start_security() {
 // Nor does a port that is taken.
 void Node::start_hubble() {
     auto started = HubbleApi::start({config_.hubble, config_.node, paths_.run + "/hubble.sock",
-                                     host_addresses_, hubble::memory_source(store_)});
+                                     host_addresses_, flow_source(store_, *history_)});
     if (started) {
         hubble_ = std::move(*started);
         return;

@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "datapath/compile.h"
-#include "support/policy_cases.h"
 #include "support/kernel_model.h"
+#include "support/policy_cases.h"
 #include "support/random_cluster.h"
 
 namespace beeline::datapath {

@@ -88,11 +88,13 @@ Result<> L7::set_accounts(const std::unordered_map<std::uint32_t, Limits>& wante
         bl_l7_account account{};
         if (const auto found = old.find(workload); found != old.end()) {
             account = found->second;
-            if (Limits{account.rate, account.burst, account.most} == limits) continue;
+            if (Limits{account.rate, account.burst, account.most[0], account.most[1]} == limits)
+                continue;
         }
         account.rate = limits.rate;
         account.burst = limits.burst;
-        account.most = std::min<std::uint32_t>(limits.most, BL_L7_MOST);
+        account.most[0] = std::min<std::uint32_t>(limits.client, BL_L7_MOST);
+        account.most[1] = std::min<std::uint32_t>(limits.server, BL_L7_MOST);
         account.tokens = static_cast<std::int64_t>(limits.burst);
         TRY(map.update(workload, account));
     }

@@ -27,7 +27,8 @@ public:
     struct Limits {
         std::uint64_t rate = 0;
         std::uint64_t burst = 0;
-        std::uint32_t most = 0;
+        std::uint32_t client = 0; // bytes of one packet
+        std::uint32_t server = 0;
         bool operator==(const Limits&) const = default;
     };
     Result<> set_accounts(const std::unordered_map<std::uint32_t, Limits>& wanted) const;

@@ -9,6 +9,7 @@
 #include <sstream>
 #include <string_view>
 
+#include "abi/drop.h"
 #include "abi/l7.h"
 #include "base/log.h"
 #include "datapath/elf_symbols.h"
@@ -101,8 +102,10 @@ Result<std::unique_ptr<TlsProbes>> TlsProbes::load(const Kernel& kernel) {
         TRY(object.leave_out("bl_tls_received"));
     }
     TRY(object.load());
-    std::unique_ptr<TlsProbes> probes(new TlsProbes(std::move(object)));
+    std::unique_ptr<TlsProbes> probes(new TlsProbes(std::move(object), kernel));
     probes->has_sock_tracepoints_ = tracepoints;
+    if (const auto metrics = kernel.metrics())
+        probes->unknown_ = (*metrics)[BL_METRIC_l7_tls_unknown];
     return probes;
 }
 
@@ -169,7 +172,6 @@ void TlsProbes::add_file(const std::string& path) {
     if (!placed) return;
     files_.fetch_add(1, std::memory_order_relaxed);
     log_info("TLS is read", kv("file", path), kv("layout", layout));
-    watch_sockets();
 }
 
 Result<> TlsProbes::place(const std::string& path, const char* program, std::uint64_t offset,
@@ -179,7 +181,15 @@ Result<> TlsProbes::place(const std::string& path, const char* program, std::uin
     return {};
 }
 
-// Which socket a library uses inside a call; they run at every call of every socket, so only while there are probes.
+void TlsProbes::help_unknown() {
+    const auto metrics = kernel_.metrics();
+    if (!metrics) return;
+    const std::uint64_t now = (*metrics)[BL_METRIC_l7_tls_unknown];
+    if (now != unknown_ && files_ > 0) watch_sockets();
+    unknown_ = now;
+}
+
+// They run at every call of every socket, so only when something needs them.
 void TlsProbes::watch_sockets() {
     if (watching_sockets_ || !has_sock_tracepoints_) return;
     watching_sockets_ = true;

@@ -27,6 +27,8 @@ public:
     // Places probes in the libraries that a process has mapped, in its own binary, and in the usual libraries of its file
     // system, for processes that are too short-lived to be looked at. Each file once. `proc`: "/proc".
     void look_at(std::uint32_t pid, const std::string& proc = "/proc");
+    // When calls were seen whose connection their session does not tell: places probes that see which socket a call uses.
+    void help_unknown();
     // Takes all probes away.
     void clear();
 
@@ -37,13 +39,16 @@ public:
     [[nodiscard]] Counts counts() const;
 
 private:
-    explicit TlsProbes(ebpf::Object object) : object_(std::move(object)) {}
+    TlsProbes(ebpf::Object object, const Kernel& kernel)
+        : object_(std::move(object)), kernel_(kernel) {}
     void add_file(const std::string& path);
     Result<> place(const std::string& path, const char* program, std::uint64_t offset,
                    bool at_return, std::uint64_t cookie);
     void watch_sockets();
 
     ebpf::Object object_;
+    const Kernel& kernel_;
+    std::uint64_t unknown_ = 0; // calls, when last looked
     bool has_sock_tracepoints_ = false;
     std::set<std::pair<std::uint64_t, std::uint64_t>> seen_; // device and inode
     std::vector<Fd> links_;

@@ -136,6 +136,23 @@ L7Ingest::Connection* L7Ingest::find(const bl_flow_key& normal, std::uint64_t op
     return &connection;
 }
 
+// A client that was translated packet by packet knows its server by the service's address. Rare: a look at the last ones does.
+L7Ingest::Connection* L7Ingest::by_service(const bl_flow_key& key) {
+    constexpr std::size_t kLooks = 256;
+    std::size_t looks = 0;
+    for (auto& connection : order_) {
+        if (++looks > kLooks) break;
+        if (!connection.named ||
+            !same_end(key.src, key.sport, connection.client.src, connection.client.sport))
+            continue;
+        const auto& path = connection.base.context->path;
+        if (path.service_port == ntohs(key.dport) &&
+            std::memcmp(path.service.bytes.data(), key.dst.byte, sizeof key.dst.byte) == 0)
+            return &connection;
+    }
+    return nullptr;
+}
+
 L7Ingest::Connection* L7Ingest::by_id(std::uint64_t id) {
     const auto found = ids_.find(id & ~std::uint64_t{1});
     return found == ids_.end() ? nullptr : &*found->second;
@@ -213,6 +230,7 @@ void L7Ingest::payload(const L7Record& record) {
 
 void L7Ingest::plain_text(const L7Record& record) {
     Connection* connection = find(normalised(record.key), 0);
+    if (connection == nullptr) connection = by_service(record.key);
     if (connection == nullptr) {
         // Its packets are not read, or its client knows its server by a service's address.
         const auto event = datapath_.connection ? datapath_.connection(record.key) : std::nullopt;

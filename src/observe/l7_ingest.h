@@ -89,6 +89,7 @@ private:
     void end(Order::iterator connection);
     void name(Connection& connection, const FlowEvent& event);
     Connection* find(const bl_flow_key& normal, std::uint64_t opened_ns);
+    Connection* by_service(const bl_flow_key& key);
     Connection* by_id(std::uint64_t id);
     Connection& add(const bl_flow_key& client, std::uint64_t opened_ns);
     bool ask(Connection& connection);

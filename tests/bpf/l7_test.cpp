@@ -58,7 +58,7 @@ protected:
         node_->commit();
     }
     void account(std::uint64_t burst, std::uint32_t most, std::uint64_t rate = 0) {
-        ASSERT_TRUE(l7_.set_accounts({{web + 1, {rate, burst, most}}}));
+        ASSERT_TRUE(l7_.set_accounts({{web + 1, {rate, burst, most, most}}}));
     }
     bl_l7_account spent() { return l7_.accounts().value().at(web + 1); }
 

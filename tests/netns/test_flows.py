@@ -105,6 +105,18 @@ class Flows(scene.SharedNode):
         out = self.node.cli_ok("flows", "--verdict", "dropped", "--pod", "blog/client", "--last", "1")
         for word in ("blog/client", "shop/web", "TCP:80", "DROPPED", "Policy denied (ingress)", "NetworkPolicy shop/deny"):
             self.assertIn(word, out)
+        self.assertNotIn("\033", out)
+        colored = self.node.cli_ok("flows", "--color", "always", "--verdict", "dropped", "--pod", "blog/client", "--last", "1")
+        self.assertEqual(colored.replace("\033[31m", "").replace("\033[0m", ""), out)
+        self.assertNotEqual(colored, out)
+        code, _, err = self.node.cli("flows", "--color", "blue")
+        self.assertEqual(code, 2)
+        self.assertIn("'blue' is not one of auto|always|never", err)
+        for words, part in ((["--status", "5x"], "parameter 'status'"), (["--protocol", "htp"], "parameter 'protocol'")):
+            code, _, err = self.node.cli("flows", *words)
+            self.assertEqual(code, 2)
+            self.assertIn(part, err)
+        self.assertEqual(self.node.flows(l7=1), [])
 
     def test_service_is_named_on_both_paths(self):
         self.node.apply([service("web", VIP, [("http", "TCP", 8080, "http")], selector={"app": "web"})])

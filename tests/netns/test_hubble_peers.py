@@ -12,7 +12,7 @@ import time
 import grpc
 
 import harness
-from hubble_client import Client, Follower, nanoseconds, observer, relay, unix
+from hubble_client import Client, Follower, flow, nanoseconds, observer, relay, timestamp, unix
 
 PORT = 4244
 
@@ -193,6 +193,34 @@ class Tls(harness.TestCase):
             node.start_agent()
             self.assertIn("4244", node.api("GET", "/v1/status")["hubble"]["error"])
             self.assertIn("could not start", node.cli_ok("status"))
+
+
+class History(harness.TestCase):
+    def test_flows_of_an_earlier_run(self):
+        with harness.Node() as node:
+            node.run("web", *harness.serve("web", tcp=[80]), namespace="shop")
+            node.run("client", namespace="shop")
+            before = time.time_ns()
+            node.tcp("shop/client", node.address("shop/web"), 80)
+            node.wait_flow(lambda f: f["kind"] == "closed")
+            client = Client(unix(node))
+            old = [f.uuid for f in client.flows()]
+            client.close()
+            node.restart_agent()
+            client = Client(unix(node))
+            self.addCleanup(client.close)
+            self.assertEqual([f.uuid for f in client.flows() if f.uuid in old], [])
+            node.tcp("shop/client", node.address("shop/web"), 80)
+            node.wait_flow(lambda f: f["kind"] == "closed" and f["time"] > "2")
+            new = [f.uuid for f in client.flows()]
+            # Memory is asked without a number; the history as soon as more is wanted.
+            self.assertTrue(new)
+            self.assertEqual(set(new) & set(old), set())
+            for fields in ({"since": timestamp(before)}, {"number": 2**64 - 1}, {"first": True}, {"number": 1000}):
+                self.assertEqual([f.uuid for f in client.flows(**fields)][:len(old) + 1], old + new[:1])
+            one = [f.uuid for f in client.flows(number=len(new) + 1)]
+            self.assertEqual(one, old[-1:] + new)
+            self.assertEqual([f.uuid for f in client.flows(whitelist=[flow.FlowFilter(uuid=[old[0]])], first=True)], old[:1])
 
 
 class Relay(harness.TestCase):

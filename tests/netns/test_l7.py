@@ -294,6 +294,117 @@ class L7(scene.SharedNode):
         self.assertEqual(code, 0, err + out)
         self.wait_l7(200, lambda f: f["l7"]["type"] == "response")
 
+    # --- TLS ----------------------------------------------------------------------------------------------------------
+
+    def secure(self, name, *command, port=443):
+        """A workload that serves TLS, with a certificate of its own; nothing is chosen yet."""
+        entry = self.node.run(name, *command, namespace="shop", labels={"app": name})
+        self.addCleanup(self.node.stop, f"shop/{name}")
+        self.node._wait_listening(f"shop/{name}", ["--tcp", str(port)])
+        return entry["addresses"][0]
+
+    def certificate(self):
+        key, certificate = (os.path.join(self.node.folder, name) for name in ("key.pem", "cert.pem"))
+        if not os.path.exists(certificate):
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                            "-subj", "/CN=web", "-days", "2", "-keyout", key, "-out", certificate], check=True,
+                           stderr=subprocess.DEVNULL)
+        return certificate, key
+
+    def probed(self):
+        return harness.wait_for(lambda: self.status()["tls"]["files"] > 0, what="probes in a library")
+
+    def check_tls(self, path, client="client", server="tls", proto="http", code=200):
+        answer = self.wait_l7(1, lambda f: f["l7"]["type"] == "response" and f["l7"]["resource"] == path)[0]
+        self.assertEqual((answer["l7"]["tls"], answer["l7"]["code"], answer["l7"]["protocol"]), (1, code, proto))
+        self.assertEqual((answer["source"]["name"], answer["destination"]["name"]), (client, server))
+        time.sleep(0.3)
+        again = [f for f in self.new() if f["l7"]["resource"] == path and f["l7"]["type"] == "response"]
+        self.assertEqual(len(again), 1, "one end's view is enough")
+        return answer
+
+    def test_tls_of_the_server(self):
+        certificate, key = self.certificate()
+        address = self.secure("tls", "/usr/bin/python3", "-c", WEB, "443", certificate, key)
+        self.node.apply([pod("tls", "true")])
+        self.probed()
+        self.mark = scene.last_number(self.node)
+        self.curl("-k", f"https://{address}/secret/1", "-o", "/dev/null", f"https://{address}/secret/2")
+        for path in ("/secret/1", "/secret/2"):
+            answer = self.check_tls(path)
+        self.assertEqual(answer["source"]["process"]["comm"], "curl")
+
+    def test_tls_of_both_ends_through_a_service(self):
+        certificate, key = self.certificate()
+        self.secure("tls", "/usr/bin/python3", "-c", WEB, "443", certificate, key)
+        self.node.apply([pod("tls", "true"), pod("client", "true"),
+                         service("tls", "10.96.0.44", [("https", "TCP", 8443, 443)], {"app": "tls"})])
+        self.probed()
+        self.mark = scene.last_number(self.node)
+        self.curl("-k", "https://10.96.0.44:8443/both/1")
+        self.assertEqual(self.check_tls("/both/1")["service"]["name"], "shop/tls")
+        command = ["curl", "-sS", "-k", "-m", "10", "-o", "/dev/null", "https://10.96.0.44:8443/both/2"]
+        code, _, err = self.node._finish(command, self.node.workload("shop/client")["netns"])
+        self.assertEqual(code, 0, err)
+        self.check_tls("/both/2")
+
+    def test_tls_of_the_client(self):
+        certificate, key = self.certificate()
+        address = self.secure("tls", "/usr/bin/python3", "-c", WEB, "443", certificate, key)
+        self.node.apply([pod("client", "true")])
+        self.probed()
+        self.mark = scene.last_number(self.node)
+        # curl's sessions do not lead to its sockets: the first makes the agent look at what sockets do.
+        self.curl("-k", f"https://{address}/first")
+        time.sleep(1.5)
+        self.curl("-k", f"https://{address}/by/curl")
+        self.check_tls("/by/curl")
+
+    def test_tls_of_nginx(self):
+        harness.require("nginx")
+        certificate, key = self.certificate()
+        config = os.path.join(self.node.folder, "nginx.conf")
+        paths = "".join(f"{kind}_temp_path {self.node.folder}; " for kind in
+                        ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        with open(config, "w") as file:
+            file.write(f"daemon off; error_log /dev/null; pid {self.node.folder}/nginx.pid; events {{}} http {{ access_log off; "
+                       f"{paths} server {{ listen 443 ssl http2; ssl_certificate {certificate}; ssl_certificate_key {key}; "
+                       "location / { return 200 hello; } } }")
+        address = self.secure("tls", "nginx", "-c", config)
+        self.node.apply([pod("tls", "true")])
+        self.probed()
+        self.mark = scene.last_number(self.node)
+        self.curl("--http1.1", "-k", f"https://{address}/nginx/1")
+        self.check_tls("/nginx/1")
+        self.curl("--http2", "-k", f"https://{address}/nginx/2")
+        self.check_tls("/nginx/2", proto="http2")
+
+    def test_tls_of_go(self):
+        go = "/usr/local/go/bin/go"
+        harness.require(go)
+        source = os.path.join(self.node.folder, "main.go")
+        binary = os.path.join(self.node.folder, "gotls")
+        with open(source, "w") as file:
+            file.write("""package main
+import ("net/http"; "os")
+func main() {
+	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("hello")) })
+	panic((&http.Server{Addr: ":443", TLSNextProto: nil}).ListenAndServeTLS(os.Args[1], os.Args[2]))
+}
+""")
+        build = subprocess.run([go, "build", "-o", binary, source], cwd=self.node.folder, text=True, capture_output=True,
+                               env={**os.environ, "HOME": self.node.folder, "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local"})
+        if build.returncode != 0:
+            self.skipTest(f"go cannot build: {build.stderr[-200:]}")
+        certificate, key = self.certificate()
+        address = self.secure("tls", binary, certificate, key)
+        self.node.apply([pod("tls", "true")])
+        self.probed()
+        time.sleep(1.5)  # the library of the others is found first
+        self.mark = scene.last_number(self.node)
+        self.curl("--http1.1", "-k", f"https://{address}/go/1")
+        self.check_tls("/go/1")
+
 
 if __name__ == "__main__":
     harness.main()

@@ -48,7 +48,12 @@ class Top(scene.SharedNode):
         out = self.node.cli_ok("top", "--once", "--interval", "0.5", "--sort", "name").splitlines()
         self.assertEqual(out[0].split()[:2], ["WORKLOAD", "RATE/S"])
         self.assertEqual([line.split()[0] for line in out[1:]], ["shop/client", "shop/idle", "shop/web"])
-        found = json.loads(self.node.cli_ok("top", "--once", "--interval", "5", "-o", "json"))
+        # Requests all the time.
+        client = self.node.background("shop/client", harness.BLTEST, "tcp", self.node.address("shop/web"), "80", "--count",
+                                      "100000", "--interval", "10", stdout=harness.subprocess.DEVNULL)
+        found = json.loads(self.node.cli_ok("top", "--once", "--interval", "2", "-o", "json"))
+        client.kill()
+        client.wait()
         web = next(one for one in found if one["workload"] == "shop/web")
         self.assertGreater(web["rate"], 0)
         self.assertIn("cpu", web)

@@ -78,15 +78,17 @@ export class Chart {
     context.textBaseline = "top";
     if (top > 0) context.fillText(format(top), 2, 0);
     const count = this.lines[0]?.values.length ?? 0;
+    // What never happened is not spelt out.
+    const told = this.lines.filter((line, i) => i === 0 || line.values.some((value) => value > 0));
     let text: string;
     if (this.pointer >= 0 && count > 0) {
       const i = Math.min(count - 1, Math.max(0, Math.floor(this.pointer / width * count)));
       context.fillStyle = colour("muted");
       context.fillRect((i + 0.5) * width / count, 12, 1, height - 12);
       const time = new Date((this.end - (count - 1 - i) * stepSeconds) * 1000).toTimeString().slice(0, 8);
-      text = `${time}  ${this.lines.map((line) => `${line.label} ${format(line.values[i] ?? 0)}`).join("  ")}`;
+      text = `${time}  ${told.map((line) => `${line.label} ${format(line.values[i] ?? 0)}`).join("  ")}`;
     } else {
-      text = this.lines.map((line) => `${line.label} ${format(line.values[count - 1] ?? 0)}`).join("  ");
+      text = told.map((line) => `${line.label} ${format(line.values[count - 1] ?? 0)}`).join("  ");
     }
     this.value.textContent = text;
     this.canvas.setAttribute("aria-label", `${title}, last five minutes: ${text}, highest ${format(top)}`);

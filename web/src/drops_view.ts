@@ -123,13 +123,31 @@ export class DropsView implements View {
     const end = (one: FlowEnd): string => one.kind === "host" ? "host" : isWorkload(one) ? `${one.namespace}/${one.name}` : one.address ?? "";
     const query = new URLSearchParams({ source: end(flow.source), destination: end(flow.destination), protocol: flow.protocol ?? "TCP" });
     if (flow.destination.port && /^(TCP|UDP|SCTP)$/.test(flow.protocol ?? "")) query.set("port", String(flow.destination.port));
+    interface Check {
+      allowed: boolean; rule?: string; policies?: string[];
+      nearest?: { rule: string; failed: { text: string }[] }; changes?: { text: string; yaml?: string }[];
+    }
+    interface Why { verdict: string; reason: string; policy?: { allowed?: boolean; egress?: Check; ingress?: Check } }
     try {
-      interface Check { allowed: boolean; rule?: string; policies?: string[] }
-      const said = await get<{ allowed: boolean; egress?: Check; ingress?: Check }>(`/v1/policy/explain?${query.toString()}`);
+      // An agent that explains more than the policy is asked that.
+      let said: { allowed: boolean; text: string; egress?: Check; ingress?: Check };
+      try {
+        const why = await get<Why>(`/v1/why?${query.toString()}`);
+        said = { text: why.reason, ...why.policy, allowed: why.verdict === "allowed" };
+      } catch (error) {
+        if (!(error instanceof ApiError) || error.status !== 404) throw error;
+        const explained = await get<{ allowed: boolean; egress?: Check; ingress?: Check }>(`/v1/policy/explain?${query.toString()}`);
+        said = { text: "", ...explained };
+      }
       const side = (name: string, check?: Check): HTMLElement => h("p", null, `${name}: ${!check ? "–" : check.allowed ? "allowed" : "denied"}`,
-        check?.rule ? ` by ${check.rule}` : check && !check.allowed && check.policies ? `, nothing allows it in ${check.policies.join(", ")}` : "");
-      fill(place, h("div", { class: `ruling ${said.allowed ? "good" : "bad"}` }, h("strong", null, said.allowed ? "It would be allowed now" : "It is still denied"),
-        side("Egress", said.egress), side("Ingress", said.ingress)));
+        check?.rule ? ` by ${check.rule}` : check && !check.allowed && check.policies ? `, nothing allows it in ${check.policies.join(", ")}` : "",
+        check?.nearest ? h("span", null, h("br"), `Nearest rule: ${check.nearest.rule}, but ${check.nearest.failed.map((one) => one.text).join("; ")}`) : null,
+        ...(check?.changes ?? []).slice(0, 4).map((change) => change.yaml
+          ? h("details", null, h("summary", null, change.text), h("pre", { tabindex: 0 }, change.yaml)) : h("span", null, h("br"), change.text)));
+      const policyAllows = said.egress?.allowed !== false && said.ingress?.allowed !== false;
+      fill(place, h("div", { class: `ruling ${said.allowed ? "good" : "bad"}` },
+        h("strong", null, said.allowed ? "It would be allowed now" : policyAllows && said.text ? "Policies allow it now, but it would not work" : "It is still denied"),
+        said.text ? h("p", null, said.text) : null, side("Egress", said.egress), side("Ingress", said.ingress)));
     } catch (error) {
       fill(place, error instanceof ApiError && error.status === 404 ? h("p", { class: "muted" }, "One of the two is gone.") : failure(error));
     }

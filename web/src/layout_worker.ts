@@ -146,7 +146,7 @@ function tick(): void {
   }
   const px = new Float32Array(groups), py = new Float32Array(groups);
   for (let g = 0; g < groups; ++g) {
-    px[g]! -= gx[g]! * kMiddle; py[g]! -= gy[g]! * kMiddle * 1.6;
+    px[g]! -= gx[g]! * kMiddle; py[g]! -= gy[g]! * kMiddle * 1.25;
     for (let o = g + 1; o < groups; ++o) {
       const wide = Math.min(right[g]!, right[o]!) - Math.max(left[g]!, left[o]!);
       const high = Math.min(bottom[g]!, bottom[o]!) - Math.max(top[g]!, top[o]!);

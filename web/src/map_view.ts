@@ -269,7 +269,7 @@ export class MapView implements View {
       const requests = sum(node.in, undefined, "requests_s"), flows = sum(node.in, undefined, "flows_s");
       this.drawNodes.push({
         x: place[0], y: place[1], radius: r, fill: tint,
-        ring: this.selected === node.id ? colour("accent") : dropped ? colour("bad") : this.hovered === node.id ? colour("text") : "",
+        ring: this.selected === node.id ? colour("text") : dropped ? colour("bad") : this.hovered === node.id ? colour("text") : "",
         label: node.kind === "workload" || node.kind === "remote" ? node.name ?? "" : nodeTitle(node),
         detail: requests ? `${rate(requests)}${node.in?.p95_ms ? `  ${ms(node.in.p95_ms)}` : ""}` : flows ? rate(flows) : "",
         shape: node.kind === "host" ? "square" : node.kind === "world" ? "cloud" : "disc",

@@ -49,7 +49,7 @@ public:
 
 class Pump {
 public:
-    static Result<std::unique_ptr<Pump>> start(unsigned workers = 2);
+    static Result<std::unique_ptr<Pump>> start(unsigned workers = 3);
     ~Pump(); // no stream may be left
     Pump(const Pump&) = delete;
     Pump& operator=(const Pump&) = delete;

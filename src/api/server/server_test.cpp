@@ -285,8 +285,8 @@ TEST_F(ServerTest, UnknownParametersAreErrorsEverywhere) {
     EXPECT_EQ(error("GET", "/v1/status?verbose=1").message,
               "unknown parameter 'verbose': this call takes none");
     EXPECT_EQ(error("GET", "/v1/flows?folow=1").message,
-              "unknown parameter 'folow': known are follow, since, last, pod, "
-              "to_pod, verdict, protocol, port, pid");
+              "unknown parameter 'folow': known are follow, since, until, first, last, pod, "
+              "to_pod, verdict, protocol, port, pid, l7, status, method, path");
     EXPECT_EQ(error("POST", "/v1/objects?dryrun=1", "x").code, Code::invalid);
 }
 
@@ -748,7 +748,7 @@ TEST_F(ServerTest, FlowLinesFollowAStore) {
     observe::Store store;
     store.append(observe::lost_record(1000, 5));
     store.publish();
-    auto stored = flow_lines(store.read({}), false, "n1");
+    auto stored = flow_lines(observe::history::FlowQuery(store, "", {}), false, "n1");
     const auto line = stored->next(0ms);
     ASSERT_TRUE(line);
     EXPECT_EQ(json::parse(line.value_or("null"))["lost"]["count"], 5);
@@ -758,7 +758,7 @@ TEST_F(ServerTest, FlowLinesFollowAStore) {
 
     observe::FlowFilter follow;
     follow.follow = true;
-    auto live = flow_lines(store.read(follow), true, "n1");
+    auto live = flow_lines(observe::history::FlowQuery(store, "", follow), true, "n1");
     EXPECT_FALSE(live->next(0ms));
     EXPECT_FALSE(live->done());
     std::thread ingest([&] {

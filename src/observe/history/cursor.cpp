@@ -35,7 +35,8 @@ Result<std::unique_ptr<Cursor>> Cursor::open(const std::string& path, FlowFilter
     std::unique_ptr<Cursor> cursor(new Cursor());
     cursor->ends_.pods = filter.pods;
     cursor->ends_.to_pods = filter.to_pods;
-    cursor->ends_.protocols = filter.protocols;
+    // What a message says is not known of its ends.
+    if (filter.l7_protocols.empty()) cursor->ends_.protocols = filter.protocols;
     cursor->filter_ = std::move(filter);
     cursor->accept_ = std::move(accept);
     TRY(cursor->prepare(path));

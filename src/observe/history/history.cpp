@@ -39,6 +39,10 @@ HistoryStats History::stats() const {
         return stats;
     }
     stats.writer = writer_->stats();
+    // While it cannot write, memory goes on turning over: gone is gone, before it is read as a hole.
+    const std::uint64_t position = writer_->position();
+    const std::uint64_t oldest = store_.oldest();
+    if (position != 0 && oldest > position) stats.writer.lost += oldest - position;
     const std::uint64_t total = store_.stats().total;
     stats.behind = total > stats.writer.last ? total - stats.writer.last : 0;
     return stats;

@@ -131,6 +131,7 @@ void Writer::collect() {
             add(*seen);
         }
     }
+    position_.store(reader_->position(), std::memory_order_relaxed);
 }
 
 void Writer::add(const Seen& seen) {

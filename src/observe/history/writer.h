@@ -51,6 +51,10 @@ public:
     void stop();
     // Any thread.
     [[nodiscard]] WriterStats stats() const;
+    // The next number that it takes from the store; what the store drops from there on is lost.
+    [[nodiscard]] std::uint64_t position() const {
+        return position_.load(std::memory_order_relaxed);
+    }
 
 private:
     explicit Writer(Options options) : options_(std::move(options)) {}
@@ -101,6 +105,7 @@ private:
     std::thread thread_;
     std::optional<Reader> reader_;
 
+    std::atomic<std::uint64_t> position_{0};
     std::uint64_t next_number_ = 1;
     EntryId next_entry_ = 1;
     // What the entries from segment_ on are called. A segment ends after an hour or when it has many entries, and the

@@ -93,15 +93,13 @@ public:
         if ((type < kMethod || type > kBody) && type != kHeartbeat)
             return Step::give_up(GiveUp::malformed);
         if (size > kLongest) return Step::give_up(GiveUp::malformed);
-        const std::size_t wanted = type == kMethod   ? std::min<std::size_t>(size, kWanted)
-                                   : type == kHeader ? std::min<std::size_t>(size, 12)
-                                                     : 0;
+        // With its end, which shows that the place is right, unless it is long.
+        const std::size_t wanted = type == kBody ? 0 : std::min<std::size_t>(size + 1UL, kWanted);
         if (reader.left() < wanted) return Step::more();
-        // The end of a short frame shows that the place is right.
-        if (reader.left() > size && static_cast<std::uint8_t>(reader.rest()[size]) != 0xce)
+        if (wanted > size && static_cast<std::uint8_t>(reader.rest()[size]) != 0xce)
             return Step::give_up(GiveUp::malformed);
         if (channels_.size() > kMaxChannels) return Step::give_up(GiveUp::outstanding);
-        Reader body(reader.take(wanted));
+        Reader body(reader.take(std::min<std::size_t>(wanted, size)));
         std::optional<GiveUp> failure;
         if (type == kMethod)
             failure =

@@ -369,6 +369,9 @@ void Connection::enter_middle(Side side, const Chunk& chunk) {
         give_up(entry != nullptr ? GiveUp::middle : GiveUp::unknown);
 }
 
-void Connection::become(const ProtocolEntry& entry) { parser_ = entry.make(context_); }
+void Connection::become(const ProtocolEntry& entry) {
+    parser_ = entry.make(context_);
+    shared_.sink.recognised(context_.connection, entry.protocol);
+}
 
 } // namespace beeline::observe::l7

@@ -100,10 +100,30 @@ public:
         return in.side == Side::client ? command(in, line) : reply(in, line);
     }
 
+    void middle() override { searching_ = true; }
+
+    // A client that waits for each reply shows where the next one starts: behind its next command.
+    bool lost(Side side) override {
+        if (side == Side::client || searching_ || outstanding_.size() != 1) return false;
+        if (reply_ns_ != 0) { // values came
+            bytes_ = 0;
+            tell({});
+        } else {
+            outstanding_.pop();
+            ++context_.stats.unanswered;
+        }
+        return searching_ = true;
+    }
+
     bool enter(const In& in) override {
-        if (in.side == Side::server) return outstanding_.size() == 1;
-        return detect({.client = in.data, .server = {}, .middle = true, .datagram = false}) !=
-               Match::no;
+        if (in.side == Side::client)
+            return detect({.client = in.data, .server = {}, .middle = true, .datagram = false}) !=
+                   Match::no;
+        const Line line = first_line(in.data);
+        if (outstanding_.size() != 1 || line.size < 3 || !is_plain(line.text.substr(0, 2)))
+            return false;
+        searching_ = false;
+        return true;
     }
 
 private:
@@ -123,6 +143,7 @@ private:
         else if (!outstanding_.add(in.time_ns, std::move(request), 0,
                                    static_cast<std::uint64_t>(command->kind)))
             return Step::give_up(GiveUp::outstanding);
+        if (searching_ && outstanding_.size() > 1) return Step::give_up(GiveUp::lost);
         return Step::take(line.size + command->size);
     }
 
@@ -176,6 +197,7 @@ private:
     Outstanding outstanding_;
     std::uint64_t reply_ns_ = 0;
     std::uint64_t bytes_ = 0;
+    bool searching_ = false; // lost(), and not found again
 };
 
 } // namespace

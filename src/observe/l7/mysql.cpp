@@ -87,6 +87,36 @@ public:
             context_.stats.unanswered += operation.told ? 1 : 0;
     }
 
+    // The answer to a client's next command starts with number 1, and nothing else comes in between.
+    bool lost(Side side) override {
+        if (side == Side::client || phase_ != Phase::commands || searching_ ||
+            operations_.size() != 1)
+            return false;
+        Operation& front = operations_.front();
+        if (front.told && front.answer_ns != 0) {
+            L7 answer = answer_of(front); // its status stands behind the rows
+            answer.response_bytes = 0;
+            context_.emit(front.answer_ns, std::move(answer));
+        } else if (front.told) {
+            ++context_.stats.unanswered;
+        }
+        operations_.pop_front();
+        goes_on_[1] = false;
+        return searching_ = true;
+    }
+
+    bool enter(const In& in) override {
+        if (in.side == Side::client || operations_.size() != 1 || in.data.size() < 5) return false;
+        Reader reader(in.data);
+        for (std::uint8_t expected = 1; reader.left() >= 4; ++expected) {
+            const std::uint32_t size = reader.le24();
+            if (reader.u8() != expected || size == 0) return false;
+            reader.skip(std::min<std::size_t>(size, reader.left()));
+        }
+        searching_ = false;
+        return true;
+    }
+
     Step read(const In& in) override {
         if (in.data.size() < 4) return Step::more();
         Reader reader(in.data);
@@ -217,7 +247,8 @@ private:
         }
         if (operations_.size() >= context_.options.max_outstanding) return GiveUp::outstanding;
         operations_.push_back(std::move(operation));
-        return std::nullopt;
+        // A command before the answer to the last one was found: which answer comes next cannot be known.
+        return searching_ && operations_.size() > 1 ? std::optional(GiveUp::lost) : std::nullopt;
     }
 
     std::optional<GiveUp> login(const Half& half, Bytes body) {
@@ -428,6 +459,7 @@ private:
     Phase phase_ = Phase::greeting;
     std::uint64_t capabilities_ = 0; // that both sides have
     std::array<bool, 2> goes_on_{};
+    bool searching_ = false; // lost(), and not found again
     std::string database_;
     std::deque<Operation> operations_;
     std::unordered_map<std::uint32_t, L7> statements_;

@@ -37,7 +37,7 @@ Match detect(const Start& start) {
             type = static_cast<char>(in.u8());
             const std::uint32_t size = in.u32();
             if (kClientTypes.find(type) == std::string_view::npos ||
-                (first && type != 'Q' && type != 'P') || size < 4)
+                (first && type != 'Q' && type != 'P' && type != 'B') || size < 4)
                 return Match::no;
             in.skip(size - 4);
             if (!in.ok()) return Match::no;
@@ -63,11 +63,53 @@ public:
             context_.stats.unanswered += operation.told ? 1 : 0;
     }
 
-    void middle() override { started_ = true; }
+    void middle() override { started_ = searching_ = true; }
+
+    // A client that waits for ReadyForQuery shows where its next batch starts, and the answer to that.
+    bool lost(Side side) override {
+        if (!started_ || asked_ || ignoring_ || searching_) return false;
+        if (side == Side::client) {
+            forget_operations();
+            ignoring_ = true;
+            ready_ = failed_ = false;
+            return true;
+        }
+        if (batches() != 1 || operations_.front().kind == Kind::startup) return false;
+        Operation& front = operations_.front();
+        if (front.told && front.answer_ns != 0) {
+            L7 answer = front.answer ? std::move(*front.answer) : answer_of(front, std::nullopt);
+            if (answer.error.empty())
+                answer.status = L7::Status::unknown; // an error may stand behind the rows
+            context_.emit(front.answer_ns, std::move(answer));
+            front.told.reset();
+        }
+        forget_operations();
+        searching_ = true;
+        return true;
+    }
+
     bool enter(const In& in) override {
-        if (in.side == Side::server) return !operations_.empty();
-        return detect({.client = in.data, .server = {}, .middle = true, .datagram = false}) !=
-               Match::no;
+        if (in.side == Side::client) {
+            if ((ignoring_ && !ready_) ||
+                detect({.client = in.data, .server = {}, .middle = true, .datagram = false}) ==
+                    Match::no)
+                return false;
+            ignoring_ = false;
+            return true;
+        }
+        if (operations_.empty()) return false;
+        Reader reader(in.data);
+        for (bool first = true; reader.left() >= 5; first = false) {
+            const char type = static_cast<char>(reader.u8());
+            const std::uint32_t size = reader.u32();
+            const std::string_view types = first ? std::string_view("123TCEGHInt") : kServerTypes;
+            if (types.find(type) == std::string_view::npos || size < 4 || size > 1U << 30U)
+                return false;
+            reader.skip(std::min<std::size_t>(size - 4, reader.left()));
+        }
+        if (in.data.size() < 5) return false;
+        searching_ = false;
+        return true;
     }
 
     Step read(const In& in) override {
@@ -231,7 +273,25 @@ private:
         }
         if (operations_.size() >= 4 * context_.options.max_outstanding) return GiveUp::outstanding;
         operations_.push_back(std::move(operation));
-        return std::nullopt;
+        // A batch before the answer to the last one was found: which answer comes next cannot be known.
+        return searching_ && batches() > 1 ? std::optional(GiveUp::lost) : std::nullopt;
+    }
+
+    // How many times the server will say that it is ready.
+    [[nodiscard]] std::size_t batches() const {
+        std::size_t count = 0;
+        for (const Operation& operation : operations_)
+            count += operation.kind == Kind::query || operation.kind == Kind::sync ||
+                             operation.kind == Kind::startup
+                         ? 1
+                         : 0;
+        return count;
+    }
+
+    void forget_operations() {
+        for (const Operation& operation : operations_)
+            context_.stats.unanswered += operation.told ? 1 : 0;
+        operations_.clear();
     }
 
     static void remember(std::unordered_map<std::string, L7>& map, const std::string& name,
@@ -246,6 +306,10 @@ private:
         if (type == 'N' || type == 'A' || type == 'S' || type == 'K' || type == 'R' || type == 'v')
             return std::nullopt;
         if (type == 'W') return GiveUp::tunnel; // replication
+        if (ignoring_) {
+            ready_ |= type == 'Z';
+            return std::nullopt;
+        }
         if (operations_.empty())
             return type == 'E' ? std::nullopt : std::optional(GiveUp::malformed);
         Operation& front = operations_.front();
@@ -327,8 +391,11 @@ private:
 
     Context& context_;
     bool started_ = false;
-    bool asked_ = false;  // for encryption, and waits for the answer
-    bool failed_ = false; // the server reads on from the next Sync
+    bool asked_ = false;     // for encryption, and waits for the answer
+    bool ignoring_ = false;  // of the client something was lost: answers have no questions
+    bool ready_ = false;     // ... and have all come
+    bool searching_ = false; // of the server
+    bool failed_ = false;    // the server reads on from the next Sync
     std::string database_;
     std::deque<Operation> operations_;
     std::unordered_map<std::string, L7> statements_;

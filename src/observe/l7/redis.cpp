@@ -74,10 +74,36 @@ public:
 
     Step read(const In& in) override { return in.side == Side::client ? command(in) : reply(in); }
 
+    void middle() override { searching_ = true; }
+
+    // A client that waits for each reply shows where the next one starts: behind its next command.
+    bool lost(Side side) override {
+        if (side == Side::client || searching_ || subscribed_ || outstanding_.size() != 1)
+            return false;
+        const bool begun = !depth_.empty() && !attribute_;
+        const auto request = outstanding_.pop();
+        if (begun) {
+            L7 answer = Outstanding::answer(*request, reply_ns_);
+            answer.status = L7::Status::ok; // an array, whatever is in it
+            context_.emit(reply_ns_, std::move(answer));
+        } else {
+            ++context_.stats.unanswered;
+        }
+        depth_.clear();
+        attribute_ = false;
+        return searching_ = true;
+    }
+
     bool enter(const In& in) override {
-        if (in.side == Side::server) return outstanding_.size() == 1;
-        return detect({.client = in.data, .server = {}, .middle = true, .datagram = false}) ==
-               Match::yes;
+        if (in.side == Side::client)
+            return detect({.client = in.data, .server = {}, .middle = true, .datagram = false}) ==
+                   Match::yes;
+        const Line line = first_line(in.data);
+        if (outstanding_.size() != 1 || line.size < 3 ||
+            std::string_view("+-:$*_#,(=!~%|").find(line.text.front()) == std::string_view::npos)
+            return false;
+        searching_ = false;
+        return true;
     }
 
 private:
@@ -159,6 +185,8 @@ private:
         }
         if (!outstanding_.add(command_ns_, std::move(request_), 0, confirmations))
             return GiveUp::outstanding;
+        // A command before the reply to the last one was found: which reply comes next cannot be known.
+        if (searching_ && outstanding_.size() > 1) return GiveUp::lost;
         return std::nullopt;
     }
 
@@ -296,6 +324,7 @@ private:
     bool listed_ = false;
     bool attribute_ = false; // was read before the reply proper
     bool subscribed_ = false;
+    bool searching_ = false; // lost(), and not found again
     bool resp3_ = false;
 };
 

@@ -78,6 +78,9 @@ public:
     // `time_ns`: of the message's first byte.
     virtual void message(std::uint64_t connection, std::uint64_t time_ns,
                          std::shared_ptr<const model::L7> message) = 0;
+    // What the connection speaks, once. Of HTTP/2 every header must be captured: a capturer that copies heads only may copy
+    // more of it from then on, or the ends of packets as chunks of their own.
+    virtual void recognised(std::uint64_t, model::L7::Protocol) {}
     // Nothing more comes of this connection; its chunks need not be captured any more. Once per connection.
     virtual void give_up(std::uint64_t connection, GiveUp reason) = 0;
 };

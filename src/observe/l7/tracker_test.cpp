@@ -102,6 +102,18 @@ TEST_F(TrackerTest, AnswerWaitsForARequestThatComesLate) {
     EXPECT_EQ(tracker.stats().reordered, 2U);
 }
 
+// The end of a packet whose middle was not copied, as a chunk of its own: the lengths pass over what is in between.
+TEST_F(TrackerTest, HeadAndTailOfAPacket) {
+    Tracker tracker({}, recorder_);
+    give(tracker, 1, 0, 0, kGet);
+    const std::string head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1388\r\nxx";
+    give(tracker, 1, 1, 0, head, static_cast<std::uint32_t>(head.size() + 4900));
+    give(tracker, 1, 1, head.size() + 4900, std::string(98, 'x') + "\r\n0\r\n\r\n");
+    ASSERT_EQ(recorder_.messages.size(), 2U);
+    EXPECT_EQ(recorder_.messages[1]->response_bytes, 5000U);
+    EXPECT_EQ(tracker.stats().resyncs, 0U);
+}
+
 TEST_F(TrackerTest, GivenUpOnceAndSilentFromThen) {
     Tracker tracker({}, recorder_);
     for (std::uint64_t i = 0; i < 5; ++i)
@@ -203,6 +215,48 @@ TEST(Tls, IsNotGuessedAt) {
 TEST(Postgresql, StopsWhereEncryptionStarts) {
     const std::string ssl("\0\0\0\x08\x04\xd2\x16\x2f", 8);
     EXPECT_EQ(replay({{0, ssl}, {1, "S"}}), Lines{"give up encrypted"});
+}
+
+// Long answers of many small parts, of which only the head is captured.
+TEST_F(TrackerTest, FindsTheNextReplyOfRedis) {
+    Tracker tracker({}, recorder_);
+    const std::string range = "*4\r\n$6\r\nLRANGE\r\n$1\r\nl\r\n$1\r\n0\r\n$2\r\n-1\r\n";
+    const std::string get = "*2\r\n$3\r\nGET\r\n$1\r\nx\r\n";
+    give(tracker, 1, 0, 0, range);
+    give(tracker, 1, 1, 0, "*900\r\n$1\r\na\r\n", 5000);
+    give(tracker, 1, 1, 5000, "$1\r\na\r\n"); // still of the first
+    give(tracker, 1, 0, range.size(), get);
+    give(tracker, 1, 1, 5007, "$1\r\nx\r\n");
+    EXPECT_EQ(
+        recorder_.lines,
+        (Lines{"request redis [LRANGE] [l] in=38", "response redis 0 ok [LRANGE] [l] in=38",
+               "request redis [GET] [x] in=20", "response redis 0 ok [GET] [x] in=20 out=7"}));
+    give(tracker, 1, 0, range.size() + get.size(), range);
+    give(tracker, 1, 1, 5014, "*900\r\n$1\r\na\r\n", 5000);
+    give(tracker, 1, 0, 2 * range.size() + get.size(),
+         get + get); // pipelined: nothing can be told apart
+    EXPECT_EQ(recorder_.lines.back(), "give up lost");
+}
+
+TEST_F(TrackerTest, FindsTheNextAnswerOfPostgresql) {
+    Tracker tracker({}, recorder_);
+    const std::string startup("\0\0\0\x12\0\3\0\0user\0bob\0\0", 18);
+    const std::string ready("Z\0\0\0\5I", 6);
+    const std::string query("Q\0\0\0\x14select * from a\0", 21);
+    const std::string rows("T\0\0\0\6\0\0"
+                           "D\0\0\0\6\0\0"
+                           "D\0\0\0\6",
+                           19);
+    give(tracker, 1, 0, 0, startup);
+    give(tracker, 1, 1, 0, ready);
+    for (std::uint64_t i = 0; i < 3; ++i) {
+        give(tracker, 1, 0, startup.size() + i * query.size(), query);
+        give(tracker, 1, 1, ready.size() + i * 5000, rows, 5000);
+    }
+    ASSERT_EQ(recorder_.lines.size(), 8U);
+    EXPECT_EQ(recorder_.lines.back(),
+              "response postgresql 0 unknown [SELECT] [a] host=[bob] url=[select * from a] in=16");
+    EXPECT_EQ(tracker.stats().resyncs, 2U);
 }
 
 TEST(Postgresql, FunctionCallThatFails) {

@@ -1,11 +1,13 @@
 #include "security/engine/engine.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <ctime>
 
 #include "security/engine/format.h"
 #include "security/engine/match.h"
+#include "security/engine/memo.h"
 #include "security/engine/program.h"
 #include "security/engine/pushdown.h"
 
@@ -78,11 +80,23 @@ void sort_gates(std::vector<Gate>& gates) {
     });
 }
 
+// Parts that rule out rules, the best first.
+struct Sieve {
+    std::vector<Gate> gates;
+    std::vector<Membership> memberships;
+};
+
 struct KindProgram {
     std::vector<std::uint32_t> rules; // in order; bit i of a mask is rules[i]
     std::vector<Ref> roots;
-    std::vector<Gate> gates;
-    std::vector<Membership> memberships;
+    Sieve all_parts;
+    // The same, split by what a part follows from. Only for kinds of up to 64 rules.
+    Sieve of_process, of_path;
+    Sieve not_of_process, not_of_path, of_neither;
+
+    [[nodiscard]] std::array<Sieve*, 6> sieves() {
+        return {&all_parts, &of_process, &of_path, &not_of_process, &not_of_path, &of_neither};
+    }
     std::vector<std::uint64_t> all;       // masks
     std::vector<std::uint64_t> path_view; // rules that can match another way by the reached path
     bool any_path_view = false;
@@ -90,15 +104,25 @@ struct KindProgram {
     std::uint64_t sort_at = 64;
 };
 
-void sort_parts(KindProgram& kind) {
+void sort_parts(Sieve& sieve) {
     constexpr float kCost = 8;
-    sort_gates(kind.gates);
+    sort_gates(sieve.gates);
     std::size_t before = 0;
-    for (Membership& one : kind.memberships) {
+    for (Membership& one : sieve.memberships) {
         const float order = kCost / (static_cast<float>(std::popcount(one.out_other)) + 0.05F);
-        while (before < kind.gates.size() && order_of(kind.gates[before]) < order)
+        while (before < sieve.gates.size() && order_of(sieve.gates[before]) < order)
             ++before;
         one.before = before;
+    }
+}
+
+// Sorts by what was seen, which is then worth half.
+void sort_again(Sieve& sieve, bool forget) {
+    sort_parts(sieve);
+    if (!forget) return;
+    for (Gate& gate : sieve.gates) {
+        gate.asked /= 2;
+        gate.failed /= 2;
     }
 }
 
@@ -147,17 +171,25 @@ struct Engine::State {
     Capture capture;
     Scene scene;
     std::vector<std::uint64_t> alive, reached_alive;
+    std::vector<std::uint64_t> part = {0};
+    ProcessMemo process_memo;
+    PathMemo path_memo;
     std::uint64_t events = 0;
 
     Result<> compile_rule(const rules::Rule& rule);
     Result<> compile_output(const rules::Rule& rule, CompiledRule& out) const;
     void index(std::size_t rule, const EventTypes& types);
     void make_gates(KindProgram& kind);
-    void make_memberships(KindProgram& kind);
+    void split_gates(KindProgram& kind) const;
+    void make_memberships(Sieve& sieve);
     void make_capture();
     void want_state(unsigned flags);
 
-    void gate(KindProgram& kind, std::vector<std::uint64_t>& mask);
+    void sift(Sieve& sieve, std::size_t words, std::vector<std::uint64_t>& mask);
+    void judge(KindProgram& kind, std::vector<std::uint64_t>& mask);
+    Remembered* of_process(const Event& event);
+    Remembered* of_path(const Event& event);
+    void complete(Remembered& known, Sieve& sieve, std::uint64_t all);
     void sample(KindProgram& kind);
     void alert(std::uint32_t rule, const Engine::Sink& sink);
 };
@@ -244,16 +276,31 @@ void Engine::State::make_gates(KindProgram& kind) {
                 gate.more.emplace_back(word, bits);
             }
         }
-        kind.gates.push_back(std::move(gate));
+        kind.all_parts.gates.push_back(std::move(gate));
     }
-    if (words == 1) make_memberships(kind);
-    sort_parts(kind);
+    if (words == 1) split_gates(kind);
+    for (Sieve* sieve : kind.sieves()) {
+        if (words == 1) make_memberships(*sieve);
+        sort_parts(*sieve);
+    }
 }
 
-void Engine::State::make_memberships(KindProgram& kind) {
+void Engine::State::split_gates(KindProgram& kind) const {
+    for (const Gate& gate : kind.all_parts.gates) {
+        const bool process = program.node(gate.ref).of_process;
+        const bool path = !process && program.node(gate.ref).of_path;
+        if (process) kind.of_process.gates.push_back(gate);
+        if (path) kind.of_path.gates.push_back(gate);
+        if (!process) kind.not_of_process.gates.push_back(gate);
+        if (!path) kind.not_of_path.gates.push_back(gate);
+        if (!process && !path) kind.of_neither.gates.push_back(gate);
+    }
+}
+
+void Engine::State::make_memberships(Sieve& sieve) {
     constexpr std::size_t kWorthwhile = 3;
     std::map<std::string, std::vector<Gate>> groups;
-    for (const Gate& gate : kind.gates)
+    for (const Gate& gate : sieve.gates)
         if (program.is_member(gate.ref))
             groups[program.check(program.node(gate.ref)).left.text].push_back(gate);
     for (const auto& [text, gates] : groups) {
@@ -276,14 +323,14 @@ void Engine::State::make_memberships(KindProgram& kind) {
             }
             made.out.push_back(out);
         }
-        std::erase_if(kind.gates, [&](const Gate& gate) {
+        std::erase_if(sieve.gates, [&](const Gate& gate) {
             return std::any_of(gates.begin(), gates.end(),
                                [&](const Gate& one) { return one.ref == gate.ref; });
         });
-        kind.memberships.push_back(std::move(made));
+        sieve.memberships.push_back(std::move(made));
     }
     // What rules out most, first.
-    std::sort(kind.memberships.begin(), kind.memberships.end(),
+    std::sort(sieve.memberships.begin(), sieve.memberships.end(),
               [](const Membership& a, const Membership& b) {
                   const int x = std::popcount(a.out_other), y = std::popcount(b.out_other);
                   return x != y ? x > y : a.any < b.any;
@@ -424,9 +471,9 @@ Result<std::unique_ptr<Engine>> Engine::compile(const rules::RuleSet& set,
 }
 
 // Takes the rules out of `mask` that one of their parts rules out.
-void Engine::State::gate(KindProgram& kind, std::vector<std::uint64_t>& mask) {
+void Engine::State::sift(Sieve& sieve, std::size_t words, std::vector<std::uint64_t>& mask) {
     std::size_t left = 0;
-    for (std::size_t i = 0; i < kind.all.size(); ++i)
+    for (std::size_t i = 0; i < words; ++i)
         left += mask[i] != 0 ? 1 : 0;
     std::size_t next = 0; // membership
     const auto look = [&](const Membership& one) {
@@ -436,11 +483,11 @@ void Engine::State::gate(KindProgram& kind, std::vector<std::uint64_t>& mask) {
         mask[0] &= ~(place == TextSet::kNone ? one.out_other : one.out[place]);
         left = mask[0] != 0 ? 1 : 0;
     };
-    for (std::size_t at = 0; at < kind.gates.size(); ++at) {
-        while (next < kind.memberships.size() && kind.memberships[next].before <= at)
-            look(kind.memberships[next++]);
+    for (std::size_t at = 0; at < sieve.gates.size(); ++at) {
+        while (next < sieve.memberships.size() && sieve.memberships[next].before <= at)
+            look(sieve.memberships[next++]);
         if (left == 0) return;
-        Gate& gate = kind.gates[at];
+        Gate& gate = sieve.gates[at];
         bool needed = (mask[gate.word] & gate.bits) != 0;
         for (const auto& [word, bits] : gate.more)
             needed |= (mask[word] & bits) != 0;
@@ -457,8 +504,82 @@ void Engine::State::gate(KindProgram& kind, std::vector<std::uint64_t>& mask) {
         for (const auto& [word, bits] : gate.more)
             clear(word, bits);
     }
-    while (next < kind.memberships.size())
-        look(kind.memberships[next++]);
+    while (next < sieve.memberships.size())
+        look(sieve.memberships[next++]);
+}
+
+Remembered* Engine::State::of_process(const Event& event) {
+    const Process* process = event.process;
+    if (process == nullptr || process->facts == 0) return nullptr;
+    return &process_memo.at(process->facts, event.head.kind);
+}
+
+// All that the fields of Program's of_path look at, in the present view.
+Remembered* Engine::State::of_path(const Event& event) {
+    const std::uint16_t kind = event.head.kind;
+    if (!kind_is_open(kind)) return nullptr;
+    const std::string_view asked = event.text[BL_STR_PATH];
+    const bool relative = asked.empty() || asked.front() != '/';
+    // Then the directory of the process is looked at.
+    if (event.has(BL_STR_PATH) && relative && event.text[BL_STR_BASE].empty()) return nullptr;
+    const auto& num = event.head.num;
+    const unsigned at = kind == BL_EVENT_open || kind == BL_EVENT_creat ? 1
+                        : kind == BL_EVENT_openat2                      ? 4
+                                                                        : 2;
+    PathMemo::Key key;
+    key.add(num[at]);
+    key.add(num[at + 1]);
+    key.add(event.head.result < 0 ? event.head.result : 0);
+    key.add(kind);
+    key.add(event.file != nullptr ? event.file->mode : std::uint16_t{0});
+    key.add(event.file != nullptr ? event.file->flags : std::uint16_t{0});
+    key.add(static_cast<std::uint16_t>((scene.reached ? 1 : 0) | (event.file != nullptr ? 2 : 0) |
+                                       (event.has(BL_STR_PATH) ? 4 : 0) |
+                                       (event.has(BL_STR_RESOLVED) ? 8 : 0)));
+    key.add(asked);
+    key.add(relative ? event.text[BL_STR_BASE] : std::string_view());
+    key.add(scene.reached || !event.has(BL_STR_PATH) ? event.text[BL_STR_RESOLVED]
+                                                     : std::string_view());
+    return key.fits() ? &path_memo.at(key) : nullptr;
+}
+
+void Engine::State::complete(Remembered& known, Sieve& sieve, std::uint64_t all) {
+    if (known.judged || !known.met) {
+        known.met = true;
+        return;
+    }
+    part[0] = all;
+    sift(sieve, 1, part);
+    known.mask = part[0];
+    known.judged = true;
+}
+
+// Takes the rules out of `mask` that this event, in the present view, does not match.
+void Engine::State::judge(KindProgram& kind, std::vector<std::uint64_t>& mask) {
+    const std::size_t words = kind.all.size();
+    if (words != 1) {
+        sift(kind.all_parts, words, mask);
+        return;
+    }
+    const Event& event = *scene.event;
+    Remembered* process = of_process(event);
+    if (process != nullptr) {
+        complete(*process, kind.of_process, kind.all[0]);
+        if (process->judged) mask[0] &= process->mask;
+        if (mask[0] == 0) return;
+    }
+    Remembered* path = of_path(event);
+    if (path != nullptr) {
+        complete(*path, kind.of_path, kind.all[0]);
+        if (path->judged) mask[0] &= path->mask;
+        if (mask[0] == 0) return;
+    }
+    const bool knows_process = process != nullptr && process->judged;
+    const bool knows_path = path != nullptr && path->judged;
+    sift(knows_process ? knows_path ? kind.of_neither : kind.not_of_process
+         : knows_path  ? kind.not_of_path
+                       : kind.all_parts,
+         1, mask);
 }
 
 // Times each rule of this kind alone.
@@ -485,6 +606,7 @@ void Engine::State::alert(std::uint32_t index, const Engine::Sink& sink) {
     out.tags = rule.tags;
     out.hostname = host->hostname;
     rule.output.format(scene, out.message);
+    out.fields.reserve(rule.output.field_count() + rule.extra.size() + 1);
     rule.output.values(scene, out.fields);
     for (const auto& [name, value] : rule.extra) {
         std::string text;
@@ -492,8 +614,13 @@ void Engine::State::alert(std::uint32_t index, const Engine::Sink& sink) {
         out.fields.emplace_back(name, std::move(text));
     }
     out.fields.emplace_back("evt.time", std::int64_t{event.time_ns});
-    std::sort(out.fields.begin(), out.fields.end(),
-              [](const auto& a, const auto& b) { return a.first < b.first; });
+    const auto by_name = [](const auto& a, const auto& b) { return a.first < b.first; };
+    // Those of the output are in order already.
+    if (rule.extra.empty()) {
+        std::inplace_merge(out.fields.begin(), out.fields.end() - 1, out.fields.end(), by_name);
+    } else {
+        std::stable_sort(out.fields.begin(), out.fields.end(), by_name);
+    }
     out.fields.erase(std::unique(out.fields.begin(), out.fields.end(),
                                  [](const auto& a, const auto& b) { return a.first == b.first; }),
                      out.fields.end());
@@ -521,20 +648,16 @@ void Engine::evaluate(const Event& event, const Sink& sink) {
     ++kind.events;
     // The order of the gates changes nothing but the time.
     if (kind.events == kind.sort_at) {
-        sort_parts(kind);
         kind.sort_at = kind.sort_at < kSortLast ? kind.sort_at * 4 : kind.sort_at + kSortLast;
-        if (kind.sort_at > kSortLast)
-            for (Gate& gate : kind.gates) {
-                gate.asked /= 2;
-                gate.failed /= 2;
-            }
+        for (Sieve* sieve : kind.sieves())
+            sort_again(*sieve, kind.sort_at > kSortLast);
     }
     state.scene.set(event);
     if (++state.events % kSampleEvery == 0) state.sample(kind);
     state.program.start(state.scene);
     const std::size_t words = kind.all.size();
     std::copy(kind.all.begin(), kind.all.end(), state.alive.begin());
-    state.gate(kind, state.alive);
+    state.judge(kind, state.alive);
 
     // The file that was reached, where it is not the one that was asked for by name.
     bool second = false;
@@ -545,12 +668,13 @@ void Engine::evaluate(const Event& event, const Sink& sink) {
                  absolute_path(state.scene, event.text[BL_STR_PATH], event.text[BL_STR_BASE]) !=
                      event.text[BL_STR_RESOLVED];
     }
-    std::fill_n(state.reached_alive.begin(), words, 0);
     if (second) {
         state.scene.reached = true;
         state.program.reached();
         std::copy(kind.path_view.begin(), kind.path_view.end(), state.reached_alive.begin());
-        state.gate(kind, state.reached_alive);
+        state.judge(kind, state.reached_alive);
+    } else {
+        std::fill_n(state.reached_alive.begin(), words, 0);
     }
     for (std::size_t word = 0; word < words; ++word) {
         std::uint64_t hits = state.alive[word] | state.reached_alive[word];
@@ -599,6 +723,8 @@ std::vector<std::string> Engine::names() const {
 void Engine::set_host(std::shared_ptr<const HostFacts> host) {
     state_->host = std::move(host);
     state_->scene.host = state_->host.get();
+    state_->process_memo.clear();
+    state_->path_memo.clear();
 }
 
 } // namespace beeline::security

@@ -1,5 +1,6 @@
 #include "security/engine/format.h"
 
+#include <algorithm>
 #include <ctime>
 
 namespace beeline::security::engine {
@@ -228,6 +229,15 @@ Result<Template> Template::parse(std::string_view text) {
         out.parts_.push_back(std::move(part));
     }
     flush();
+    for (std::uint32_t i = 0; i < out.parts_.size(); ++i)
+        if (out.parts_[i].has_term && out.parts_[i].term.kind == Term::Kind::field)
+            out.fields_.push_back(i);
+    const auto name = [&](std::uint32_t i) -> const std::string& { return out.parts_[i].text; };
+    std::stable_sort(out.fields_.begin(), out.fields_.end(),
+                     [&](auto a, auto b) { return name(a) < name(b); });
+    out.fields_.erase(std::unique(out.fields_.begin(), out.fields_.end(),
+                                  [&](auto a, auto b) { return name(a) == name(b); }),
+                      out.fields_.end());
     return out;
 }
 
@@ -290,9 +300,8 @@ model::Alert::Value term_value(const Term& term, Scene& scene) {
 
 void Template::values(Scene& scene,
                       std::vector<std::pair<std::string, model::Alert::Value>>& out) const {
-    for (const Part& part : parts_)
-        if (part.has_term && part.term.kind == Term::Kind::field)
-            out.emplace_back(part.text, term_value(part.term, scene));
+    for (const std::uint32_t i : fields_)
+        out.emplace_back(parts_[i].text, term_value(parts_[i].term, scene));
 }
 
 unsigned Template::flags() const {

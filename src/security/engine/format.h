@@ -1,6 +1,7 @@
 // Output templates: text with %field, %field[arg], %transformer(field), %10field.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,8 +16,9 @@ public:
     static Result<Template> parse(std::string_view text);
     // Appends to `out`; absent values as <NA>.
     void format(Scene& scene, std::string& out) const;
-    // Every plain field by its text, with its value.
+    // Every plain field with its value, in order of their texts.
     void values(Scene& scene, std::vector<std::pair<std::string, model::Alert::Value>>& out) const;
+    [[nodiscard]] std::size_t field_count() const { return fields_.size(); }
     [[nodiscard]] unsigned flags() const;
 
 private:
@@ -27,6 +29,7 @@ private:
         std::size_t width = 0;
     };
     std::vector<Part> parts_;
+    std::vector<std::uint32_t> fields_; // parts that are plain fields, by name, each once
 };
 
 model::Alert::Value term_value(const Term& term, Scene& scene);

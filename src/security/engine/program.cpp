@@ -1,6 +1,7 @@
 #include "security/engine/program.h"
 
 #include <algorithm>
+#include <span>
 
 #include "security/engine/names.h"
 
@@ -26,6 +27,70 @@ Operator merge_class(const Check& check) {
     case Operator::pmatch: return check.op;
     default: return Operator::exists;
     }
+}
+
+bool is_of(const Term& term, std::span<const std::string_view> names) {
+    if (term.kind == Term::Kind::field)
+        return std::find(names.begin(), names.end(), term.field.row->name) != names.end();
+    return !term.arguments.empty() &&
+           std::all_of(term.arguments.begin(), term.arguments.end(), [&](const Term& part) {
+               return part.kind == Term::Kind::literal || is_of(part, names);
+           });
+}
+
+// Fields that tell what Process::facts stands for, and no more: nothing of the event, of other processes, or of the time.
+bool of_process(const Term& term) {
+    static constexpr std::string_view kNames[] = {
+        "proc.exe",
+        "proc.exepath",
+        "proc.name",
+        "proc.args",
+        "proc.cmdline",
+        "proc.exeline",
+        "proc.env",
+        "proc.vpid",
+        "proc.is_exe_writable",
+        "proc.is_exe_upper_layer",
+        "proc.is_exe_lower_layer",
+        "proc.is_exe_from_memfd",
+        "thread.cap_permitted",
+        "thread.cap_effective",
+        "thread.cap_inheritable",
+        "container.id",
+        "container.full_id",
+        "container.name",
+        "container.image",
+        "container.image.id",
+        "container.image.repository",
+        "container.image.tag",
+        "container.image.digest",
+        "container.type",
+        "container.privileged",
+        "container.mounts",
+        "container.mount",
+        "container.mount.source",
+        "container.mount.dest",
+        "container.mount.mode",
+        "container.mount.rdwr",
+        "container.mount.propagation",
+        "container.label",
+        "container.labels",
+        "k8s.pod.name",
+        "k8s.pod.label",
+        "k8s.pod.labels",
+        "k8s.ns.name",
+        "beeline.workload",
+    };
+    return is_of(term, kNames);
+}
+
+// Fields that tell nothing of an open but what Engine's of_path() puts together.
+bool of_path(const Term& term) {
+    static constexpr std::string_view kNames[] = {
+        "fd.name",     "fd.nameraw",       "fd.directory",      "fd.filename",      "fd.type",
+        "fd.typechar", "evt.is_open_read", "evt.is_open_write", "evt.is_open_exec", "evt.failed",
+    };
+    return is_of(term, kNames);
 }
 
 bool is_event_type(const Check& check) {
@@ -88,6 +153,8 @@ Ref Program::intern_check(Check check) {
     node.check = index;
     node.cost = check.cost;
     node.path_view = check.left.path_view || (check.right && check.right->path_view);
+    node.of_process = of_process(check.left) && !check.right;
+    node.of_path = of_path(check.left) && !check.right;
     const std::string key = check.key;
     checks_.push_back(std::move(check));
     const auto ref = static_cast<Ref>(nodes_.size() * 2);
@@ -159,9 +226,12 @@ Ref Program::intern(Kind kind, std::vector<Ref> children) {
     if (found != node_of_.end()) return found->second;
     Node made;
     made.kind = kind;
+    made.of_process = made.of_path = true;
     for (const Ref part : parts) {
         made.cost += node(part).cost * 0.7F;
         made.path_view |= node(part).path_view;
+        made.of_process &= node(part).of_process;
+        made.of_path &= node(part).of_path;
     }
     made.children = parts;
     const auto ref = static_cast<Ref>(nodes_.size() * 2);

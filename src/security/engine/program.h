@@ -26,6 +26,8 @@ public:
     struct Node {
         Kind kind = Kind::constant;
         bool path_view = false;
+        bool of_process = false; // follows from what Process::facts stands for
+        bool of_path = false;    // follows from the path, flags and failure of an open
         std::uint32_t check = 0;
         float cost = 0;
         std::vector<Ref> children;

@@ -96,6 +96,9 @@ struct Process {
     std::uint32_t ns_mnt = 0, ns_pid = 0, ns_net = 0, ns_user = 0, ns_uts = 0, ns_ipc = 0,
                   ns_cgroup = 0;
     bool guessed = false; // no exec, fork or snapshot of it was seen: little is known
+    // A number that no other process and no other time has: image, name, container, capabilities and vpid are the same as long
+    // as this is. 0: nobody keeps it.
+    std::uint64_t facts = 0;
 };
 
 } // namespace beeline::security
