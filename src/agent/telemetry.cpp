@@ -125,7 +125,7 @@ std::unique_ptr<Telemetry> Telemetry::start(Node& node, loop::Loop& loop) {
     self.timer_ = loop.every(kLookMs, [&self] { self.look(); });
     if (const auto served = self.serve(); !served) self.error_ = served.error().message;
     if (!self.error_.empty()) log_error("metrics are not complete", kv("error", self.error_));
-    node.add_status("metrics", [&self] { return self.status(); });
+    node.add_status("prometheus", [&self] { return self.status(); });
     self.start_exports();
     if (!self.exporters_.empty() || !self.refused_.empty())
         node.add_status("export", [&self] { return self.exports_status(); });
@@ -133,7 +133,7 @@ std::unique_ptr<Telemetry> Telemetry::start(Node& node, loop::Loop& loop) {
 }
 
 Telemetry::~Telemetry() {
-    node_.add_status("metrics", nullptr);
+    node_.add_status("prometheus", nullptr);
     node_.add_status("export", nullptr);
     loop_.cancel(timer_);
     server_.reset();

@@ -115,10 +115,12 @@ class Metrics(scene.SharedNode):
         self.assertGreater(found.total("beeline_bpf_program_run_seconds_total", program="bl_from_pod"), 0)
         for source in ("perf_event_ring_buffer", "observer_events_queue", "hubble_ring_buffer"):
             self.assertIn(("hubble_lost_events_total", {"source": source}, 0.0), found.samples)
+        self.assertEqual(found.total("beeline_datapath_events_total", event="flow_lost"), status["metrics"]["flow_lost"])
+        self.assertGreater(found.total("beeline_datapath_events_total", event="ct_created"), 0)
         again = scrape(self.node)
         self.assertGreaterEqual(again.total("hubble_metrics_http_handler_requests_total", code="200"), 1)
-        self.assertEqual(status["metrics"]["lost"], 0)
-        self.assertIn("flow", status["metrics"]["enabled"])
+        self.assertEqual(status["prometheus"]["lost"], 0)
+        self.assertIn("flow", status["prometheus"]["enabled"])
 
     def test_every_series_of_a_metric_has_the_same_labels(self):
         self.node.tcp("shop/client", self.node.address("shop/web"), 80)
@@ -173,14 +175,14 @@ class Options(harness.TestCase):
 
     def test_nothing_is_served_when_switched_off(self):
         with harness.Node(config={"metrics": {"listen": "none"}}) as node:
-            self.assertEqual(node.api("GET", "/v1/status")["metrics"]["listen"], "")
+            self.assertEqual(node.api("GET", "/v1/status")["prometheus"]["listen"], "")
             self.assertEqual(node.host("ss", "-Hltn")[1].count(f":{PORT}"), 0)
 
     def test_a_taken_port_is_told_and_the_agent_works(self):
         with harness.Node(agent=False) as node:
             node.serve("host", "other", tcp=[PORT])
             node.start_agent()
-            self.assertIn(str(PORT), node.api("GET", "/v1/status")["metrics"]["error"])
+            self.assertIn(str(PORT), node.api("GET", "/v1/status")["prometheus"]["error"])
 
     def test_mistakes_in_the_configuration_are_named(self):
         for options, words in (({"hubble": ["flows"]}, 'unknown metric "flows"'),

@@ -10,6 +10,7 @@ namespace {
 
 constexpr int kIdleMs = 1000;
 constexpr int kAtOnce = 4096; // flows between two looks at the other duties
+constexpr int kAtEnd = 65'536;
 
 observe::FlowFilter everything_to_come() {
     observe::FlowFilter filter;
@@ -37,20 +38,26 @@ Pump::~Pump() {
     thread_.join();
 }
 
+int Pump::drain(int most) {
+    int taken = 0;
+    while (taken < most) {
+        const auto flow = reader_.next();
+        if (!flow) break;
+        sink_.take(*flow);
+        ++taken;
+    }
+    sink_.idle();
+    return taken;
+}
+
 void Pump::run() {
     pollfd ready[2] = {{stop_.get(), POLLIN, 0}, {reader_.fd(), POLLIN, 0}};
     while (true) {
-        int taken = 0;
-        while (taken < kAtOnce) {
-            const auto flow = reader_.next();
-            if (!flow) break;
-            sink_.take(*flow);
-            ++taken;
-        }
-        sink_.idle();
+        const bool more = drain(kAtOnce) == kAtOnce;
         ready[0].revents = 0;
-        if (::poll(ready, 2, taken == kAtOnce ? 0 : kIdleMs) > 0 && ready[0].revents != 0) return;
+        if (::poll(ready, 2, more ? 0 : kIdleMs) > 0 && ready[0].revents != 0) break;
     }
+    drain(kAtEnd);
 }
 
 } // namespace beeline::exporting

@@ -32,6 +32,7 @@ public:
 private:
     Pump(const observe::Store& store, Sink& sink);
     void run();
+    int drain(int most);
 
     observe::Reader reader_;
     Sink& sink_;
