@@ -336,7 +336,7 @@ class Web(scene.SharedNode):
     # --- many -----------------------------------------------------------------------------------------------------------
 
     def test_many_workloads_stay_fluid(self):
-        page = self.visit("/", token=False)
+        page = self.browser.page(prefers_color_scheme="dark")
         page.before_load(MANY + f"sessionStorage.setItem('beeline.token', '{self.token}');")
         page.open(PAGE + "/")
         harness.wait_for(lambda: page.run(PIXELS)["painted"] > 20000, what="the map's picture")
