@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import time
+import unittest
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "netns")]
@@ -119,7 +120,7 @@ class Web(scene.SharedNode):
     @classmethod
     def setUpClass(cls):
         if not browser.Browser.available():
-            cls.skipTest(cls(), f"{browser.PROGRAM} is not installed: tools/install-deps --test")
+            raise unittest.SkipTest(f"{browser.PROGRAM} is not installed: tools/install-deps --test")
         super().setUpClass()
 
     @classmethod
