@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import time
+import unittest
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "netns")]
@@ -119,7 +120,7 @@ class Web(scene.SharedNode):
     @classmethod
     def setUpClass(cls):
         if not browser.Browser.available():
-            cls.skipTest(cls(), f"{browser.PROGRAM} is not installed: tools/install-deps --test")
+            raise unittest.SkipTest(f"{browser.PROGRAM} is not installed: tools/install-deps --test")
         super().setUpClass()
 
     @classmethod
@@ -336,7 +337,7 @@ class Web(scene.SharedNode):
     # --- many -----------------------------------------------------------------------------------------------------------
 
     def test_many_workloads_stay_fluid(self):
-        page = self.visit("/", token=False)
+        page = self.browser.page(prefers_color_scheme="dark")
         page.before_load(MANY + f"sessionStorage.setItem('beeline.token', '{self.token}');")
         page.open(PAGE + "/")
         harness.wait_for(lambda: page.run(PIXELS)["painted"] > 20000, what="the map's picture")

@@ -29,7 +29,7 @@ function story(flow: Flow): string {
   }
   if (flow.kind === "closed") {
     const size = flow.bytes ? `${bytes(flow.bytes.source)} out, ${bytes(flow.bytes.destination)} in` : "";
-    return [size, flow.duration_ms !== undefined ? ms(flow.duration_ms) : ""].filter(Boolean).join(", ");
+    return [size, flow.duration_ms !== undefined ? flow.duration_ms ? ms(flow.duration_ms) : "< 1 ms" : ""].filter(Boolean).join(", ");
   }
   return flow.ingress_rule ?? flow.egress_rule ?? "";
 }

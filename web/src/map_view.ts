@@ -239,7 +239,7 @@ export class MapView implements View {
       this.buffer.fill(0, e, e + kEdgeFloats);
       if (!from || !to || !a || !b) return;
       const key = edgeKey(edge.from, edge.to);
-      const chosen = focus === key || (!edgeFocus && near.has(edge.from)) || (!edgeFocus && near.has(edge.to));
+      const chosen = focus !== "" && (focus === key || focus === edge.from || focus === edge.to);
       if (chosen && !edgeFocus) near.add(edge.from).add(edge.to);
       const rateNow = (edge.flows_s ?? 0) + (edge.requests_s ?? 0);
       const recent = bad && now - (edge.last_dropped ?? 0) < kDeniedFor;

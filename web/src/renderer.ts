@@ -265,6 +265,7 @@ export class Renderer {
     });
     const room = Math.max(24, this.width * this.height / 9000);
     const least = visible.length <= room ? -1 : visible.map((node) => node.weight).sort((a, b) => b - a)[Math.floor(room / 3)] ?? 0;
+    const named: { node: DrawNode; x: number; y: number }[] = [];
     for (const node of visible) {
       const x = node.x * camera.scale + camera.x, y = node.y * camera.scale + camera.y;
       const radius = Math.round(node.radius * Math.min(1.25, Math.max(0.4, camera.scale)) * 2) / 2;
@@ -281,14 +282,22 @@ export class Renderer {
         brush.stroke();
       });
       context.drawImage(shape.image, x - shape.width / 2, y - shape.height / 2, shape.width, shape.height);
-      if (node.faded || (node.weight < least && !node.ring)) continue;
-      const name = this.text(node.label, kNameFont, text, panel);
-      context.drawImage(name.image, x - name.width / 2, y + radius + 3, name.width, name.height);
-      if (!node.detail || camera.scale <= 0.75) continue;
-      const detail = this.text(node.detail, kDetailFont, muted, panel);
-      context.drawImage(detail.image, x - detail.width / 2, y + radius + 18, detail.width, detail.height);
+      if (!node.faded && (node.weight >= least || node.ring)) named.push({ node, x, y: y + radius });
     }
     context.globalAlpha = 1;
+    // The busiest first; a name that would cover another is left out.
+    named.sort((a, b) => b.node.weight - a.node.weight);
+    const taken: [number, number, number, number][] = [];
+    for (const { node, x, y } of named) {
+      const name = this.text(node.label, kNameFont, text, panel);
+      const [left, right, top, bottom] = [x - name.width / 2, x + name.width / 2, y + 3, y + 3 + name.height];
+      if (!node.ring && taken.some((one) => left < one[1] && right > one[0] && top < one[3] && bottom > one[2])) continue;
+      taken.push([left, right, top, bottom]);
+      context.drawImage(name.image, left, top, name.width, name.height);
+      if (!node.detail || camera.scale <= 0.75) continue;
+      const detail = this.text(node.detail, kDetailFont, muted, panel);
+      context.drawImage(detail.image, x - detail.width / 2, y + 18, detail.width, detail.height);
+    }
   }
 
   // Outlined text is slow to draw, its picture is not.
