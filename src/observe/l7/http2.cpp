@@ -122,9 +122,21 @@ private:
     std::size_t fields_ = 0;
 };
 
+// A SETTINGS frame that is no acknowledgement, on stream 0; as far as there is one.
+bool starts_with_settings(std::span<const std::byte> data) {
+    constexpr std::size_t kLongest = 64 * 6;
+    const auto byte = [&](std::size_t i) { return std::to_integer<std::size_t>(data[i]); };
+    if (data.size() < 9) return false;
+    const std::size_t length = byte(0) << 16 | byte(1) << 8 | byte(2);
+    return length <= kLongest && length % 6 == 0 && byte(3) == 4 && byte(4) == 0 &&
+           (byte(5) | byte(6) | byte(7) | byte(8)) == 0;
+}
+
 Match detect(const Start& start) {
     if (start.datagram) return Match::no;
-    if (start.client.empty()) return start.server.empty() ? Match::more : Match::no;
+    // A server may send its settings before it has read anything: the answer to ALPN was enough for it.
+    if (start.client.empty())
+        return start.server.empty() || starts_with_settings(start.server) ? Match::more : Match::no;
     const std::string_view text = text_of(start.client).substr(0, kPreface.size());
     if (text == kPreface) return Match::yes;
     return kPreface.starts_with(text) && !start.middle ? Match::more : Match::no;
