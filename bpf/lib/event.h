@@ -170,6 +170,15 @@ static __always_inline struct event_scratch *event_begin(__u32 kind)
 	return s;
 }
 
+/* One more record of the same call: kind, arguments and result stay. */
+static __always_inline void event_again(struct event_scratch *s)
+{
+	s->found = 0;
+	s->used = sizeof(struct bl_event);
+	s->head.flags &= BL_EVENT_COMPAT;
+	__builtin_memset(s->head.str, 0, sizeof(s->head.str));
+}
+
 static __always_inline void event_end(struct event_scratch *s)
 {
 	s->busy = 0;

@@ -8,7 +8,10 @@
 #include "sensor/on_path.h"
 #include "lib/socket.h"
 
-#define DATA_LONGEST 80 /* of what is sent, received, read or written */
+#define DATA_LONGEST 80	 /* of what is sent, received, read or written */
+#define MESSAGES_MOST 16 /* of one sendmmsg or recvmmsg */
+#define MESSAGE_SIZE 64	 /* struct mmsghdr */
+#define MESSAGE_SIZE_COMPAT 32
 
 /* Facts of the socket of `fd`; the file in *file. Returns 0 when this event is not wanted. */
 static __always_inline int add_socket(struct event_scratch *s, int fd, __u64 *sk)
@@ -66,11 +69,16 @@ BL_STEP int on_socket(struct event_scratch *s, __u32 shape)
 	return 1;
 }
 
-/* The peer and the data of a send or receive. */
-static __always_inline void message_of(struct event_scratch *s, bool compat, __u64 *address,
+/* The peer and the data of a send or receive; `index`: which of several messages. */
+static __always_inline void message_of(struct event_scratch *s, __u32 index, __u64 *address,
 				       __u64 *length, __u64 *data, __u64 *size)
 {
-	__u64 *num = s->head.num, message[4] = {}, vector[2] = {};
+	bool compat = s->head.flags & BL_EVENT_COMPAT,
+	     several = s->head.kind == BL_EVENT_sendmmsg || s->head.kind == BL_EVENT_recvmmsg;
+	__u64 *num = s->head.num, message[4] = {}, vector[2] = {}, at = num[1];
+
+	if (several)
+		at += index * (compat ? MESSAGE_SIZE_COMPAT : MESSAGE_SIZE);
 
 	*size = s->head.result > 0 ? s->head.result : 0;
 	if (s->head.kind == BL_EVENT_sendto || s->head.kind == BL_EVENT_recvfrom) {
@@ -89,27 +97,26 @@ static __always_inline void message_of(struct event_scratch *s, bool compat, __u
 	if (compat) {
 		__u32 small[4] = {}, pair[2] = {};
 
-		bpf_probe_read_user(small, sizeof(small), (void *)num[1]);
+		bpf_probe_read_user(small, sizeof(small), (void *)at);
 		*address = small[0];
 		*length = small[1];
 		bpf_probe_read_user(pair, sizeof(pair), (void *)(__u64)small[2]);
 		*data = pair[0];
-		if (*size > pair[1])
+		if (*size > pair[1] || several)
 			*size = pair[1];
 		return;
 	}
-	/* sendmmsg and recvmmsg: the first message stands for all; the result counts messages. */
-	bpf_probe_read_user(message, sizeof(message), (void *)num[1]);
+	bpf_probe_read_user(message, sizeof(message), (void *)at);
 	bpf_probe_read_user(vector, sizeof(vector), (void *)message[2]);
 	*address = message[0];
 	*length = (__u32)message[1];
 	*data = vector[0];
-	if (*size > vector[1] || s->head.kind == BL_EVENT_sendmmsg ||
-	    s->head.kind == BL_EVENT_recvmmsg)
+	/* The result of several counts messages. */
+	if (*size > vector[1] || several)
 		*size = vector[1];
 }
 
-BL_STEP int on_message(struct event_scratch *s, __u32 shape)
+BL_STEP int on_message(struct event_scratch *s, __u32 shape, __u32 index)
 {
 	__u64 sk, address = 0, length = 0, data = 0, size = 0;
 	union socket_address name;
@@ -131,7 +138,7 @@ BL_STEP int on_message(struct event_scratch *s, __u32 shape)
 	}
 	if (!add_socket(s, s->head.num[0], &sk))
 		return 0;
-	message_of(s, s->head.flags & BL_EVENT_COMPAT, &address, &length, &data, &size);
+	message_of(s, index, &address, &length, &data, &size);
 	if (socket_read_address(&name, address, length))
 		socket_name(s, &name, length, false, true);
 	facts = socket_facts_of(s);

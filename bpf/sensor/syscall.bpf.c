@@ -108,11 +108,42 @@ static __always_inline int read_shape(struct event_scratch *s)
 		return on_socket(s, shape);
 	case BL_SHAPE_sock_send:
 	case BL_SHAPE_sock_recv:
-		return on_message(s, shape);
+		return on_message(s, shape, 0);
 	case BL_SHAPE_exec:
 		return on_exec_failed(s);
 	}
 	return 1;
+}
+
+/* What a process may do has changed: all that is in force now, which the arguments do not tell. */
+static __always_inline void add_credentials(struct event_scratch *s, struct task_struct *task)
+{
+	if (s->head.result < 0)
+		return;
+	switch (s->head.kind) {
+	case BL_EVENT_setuid:
+	case BL_EVENT_setreuid:
+	case BL_EVENT_setresuid:
+	case BL_EVENT_setfsuid:
+	case BL_EVENT_capset:
+		task_facts(s, event_address(s, task));
+	}
+}
+
+/* The messages of sendmmsg and recvmmsg after the first: each is an event. */
+static __always_inline void put_more_messages(struct event_scratch *s)
+{
+	__u32 shape = s->want >> BL_WANT_SHAPE_SHIFT & 0xff, i;
+
+	if (s->head.kind != BL_EVENT_sendmmsg && s->head.kind != BL_EVENT_recvmmsg)
+		return;
+	for (i = 1; i < MESSAGES_MOST && i < s->head.result; i++) {
+		event_again(s);
+		if (!on_message(s, shape, i))
+			continue;
+		task_head(s);
+		event_put_other(s);
+	}
 }
 
 static __noinline int syscall_end(const struct pt_regs *regs, long result, __u32 kinds)
@@ -141,8 +172,10 @@ static __noinline int syscall_end(const struct pt_regs *regs, long result, __u32
 			s->head.flags |= BL_EVENT_COMPAT;
 		if (read_shape(s)) {
 			task_head(s);
+			add_credentials(s, task);
 			event_put_other(s);
 		}
+		put_more_messages(s);
 	}
 	event_end(s);
 	return 0;

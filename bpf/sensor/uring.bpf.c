@@ -48,6 +48,10 @@ static __always_inline __u32 kind_of(__u32 operation)
 		return BL_EVENT_sendto;
 	case IORING_OP_SENDMSG:
 		return BL_EVENT_sendmsg;
+	case IORING_OP_RECV:
+		return BL_EVENT_recvfrom;
+	case IORING_OP_RECVMSG:
+		return BL_EVENT_recvmsg;
 	}
 	return 0;
 }
@@ -221,6 +225,7 @@ static __always_inline int on_socket(struct event_scratch *s, struct io_kiocb *r
 	struct sock *sock = NULL;
 	__u32 length, kind = s->head.kind;
 	__u16 family = 0;
+	bool receive;
 
 	if (kind == BL_EVENT_socket) {
 		s->head.num[0] = event_read(made, domain);
@@ -231,7 +236,9 @@ static __always_inline int on_socket(struct event_scratch *s, struct io_kiocb *r
 	s->head.num[0] = fd;
 	if (!((__u64)event_read(request, flags) & REQ_FIXED_FILE))
 		sock = socket_of(path_file_of(fd));
-	length = kind == BL_EVENT_listen || kind == BL_EVENT_accept4
+	receive = kind == BL_EVENT_recvfrom || kind == BL_EVENT_recvmsg;
+	/* From whom it will receive is not known yet, unless the socket is connected. */
+	length = kind == BL_EVENT_listen || kind == BL_EVENT_accept4 || receive
 			 ? 0
 			 : read_name(request, kind, &name);
 	if (sock)
@@ -250,7 +257,7 @@ static __always_inline int on_socket(struct event_scratch *s, struct io_kiocb *r
 		socket_name(s, &name, length, kind == BL_EVENT_bind, true);
 	if (!(s->want & BL_WANT_NOT_TCP) || !facts || !sock)
 		return 1;
-	if (!socket_new_peer(facts, event_address(s, sock), 0, false))
+	if (!socket_new_peer(facts, event_address(s, sock), 0, receive))
 		return 0;
 	s->head.flags |= BL_EVENT_NAME_CHANGED;
 	return 1;

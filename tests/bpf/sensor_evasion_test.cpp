@@ -489,9 +489,17 @@ TEST_F(Evasion, IoUring) {
           {BL_EVENT_linkat, 0},
           {BL_EVENT_symlinkat, 0},
           {BL_EVENT_socket, 0},
+          {BL_EVENT_recvmsg, 0},
+          {BL_EVENT_recvfrom, 0},
           {BL_EVENT_bind, 0}});
     const int fd = open(folder_.c_str(), O_PATH | O_DIRECTORY);
     const std::string secret = path("secret");
+    const int datagrams = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    sockaddr_in echo{};
+    echo.sin_family = AF_INET;
+    echo.sin_port = htons(7);
+    echo.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ASSERT_EQ(connect(datagrams, reinterpret_cast<sockaddr*>(&echo), sizeof echo), 0);
     const int status = run([&] {
         Uring ring;
         if (!ring.good()) _exit(77);
@@ -527,6 +535,19 @@ TEST_F(Evasion, IoUring) {
         address.sin_port = htons(0);
         const int other = ring.run(entry);
         ring.run(request(56 /* BIND */, other, &address, sizeof address));
+        char buffer[16];
+        iovec vector{buffer, sizeof buffer};
+        msghdr message{};
+        message.msg_iov = &vector;
+        message.msg_iovlen = 1;
+        entry = request(IORING_OP_RECVMSG, datagrams, &message);
+        entry.len = 1;
+        entry.msg_flags = MSG_DONTWAIT;
+        ring.run(entry);
+        entry = request(IORING_OP_RECV, datagrams, buffer);
+        entry.len = sizeof buffer;
+        entry.msg_flags = MSG_DONTWAIT;
+        ring.run(entry);
     });
     if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "no io_uring here";
     EXPECT_EQ(WEXITSTATUS(status), 0);
@@ -548,6 +569,11 @@ TEST_F(Evasion, IoUring) {
     EXPECT_EQ(connected.remote_port, htons(1));
     EXPECT_EQ(connected.family, AF_INET);
     EXPECT_EQ(one(BL_EVENT_bind).as<bl_event_sock>().local.word[3], htonl(INADDR_LOOPBACK));
+    for (const int kind : {BL_EVENT_recvmsg, BL_EVENT_recvfrom}) {
+        EXPECT_EQ(one(kind).head.flags & BL_EVENT_URING, BL_EVENT_URING);
+        EXPECT_EQ(one(kind).as<bl_event_sock>().remote_port, htons(7));
+    }
+    close(datagrams);
     close(fd);
 }
 

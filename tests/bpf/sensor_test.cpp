@@ -511,6 +511,80 @@ TEST_F(SensorTest, DatagramsAreToldWhenThePeerChanges) {
     EXPECT_EQ(one(BL_EVENT_sendmsg).as<bl_event_sock>().remote_port, htons(1002));
 }
 
+TEST_F(SensorTest, EachOfSeveralMessages) {
+    want({{BL_EVENT_sendmmsg, BL_WANT_DATA}, {BL_EVENT_recvmmsg, 0}});
+    run([&] {
+        if (unshare(CLONE_NEWNET) != 0) _exit(1);
+        const int fd = socket(AF_INET, SOCK_DGRAM, 0);
+        ifreq request{};
+        std::snprintf(request.ifr_name, sizeof request.ifr_name, "lo");
+        request.ifr_flags = IFF_UP;
+        ioctl(fd, SIOCSIFFLAGS, &request);
+        sockaddr_in own{};
+        own.sin_family = AF_INET;
+        own.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        own.sin_port = htons(2000);
+        const int other = socket(AF_INET, SOCK_DGRAM, 0);
+        if (bind(other, reinterpret_cast<sockaddr*>(&own), sizeof own) != 0) _exit(2);
+        sockaddr_in to[20];
+        iovec data[20];
+        mmsghdr messages[20] = {};
+        std::string texts[20];
+        for (int i = 0; i < 20; ++i) {
+            to[i] = own;
+            to[i].sin_port = htons(static_cast<std::uint16_t>(2000 + i));
+            texts[i] = "message " + std::to_string(i);
+            data[i] = {texts[i].data(), texts[i].size()};
+            messages[i].msg_hdr.msg_name = &to[i];
+            messages[i].msg_hdr.msg_namelen = sizeof to[i];
+            messages[i].msg_hdr.msg_iov = &data[i];
+            messages[i].msg_hdr.msg_iovlen = 1;
+        }
+        if (sendmmsg(fd, messages, 3, 0) != 3) _exit(3);
+        if (sendmmsg(fd, messages, 20, 0) != 20) _exit(4);
+        // Two came to the first port.
+        if (recvmmsg(other, messages, 2, 0, nullptr) != 2) _exit(5);
+    });
+    const auto sent = of(BL_EVENT_sendmmsg);
+    ASSERT_EQ(sent.size(), 3U + 16U); // no more than 16 of one call
+    for (std::size_t i = 0; i < sent.size(); ++i) {
+        const auto index = i < 3 ? i : i - 3;
+        EXPECT_EQ(sent[i].as<bl_event_sock>().remote_port,
+                  htons(static_cast<std::uint16_t>(2000 + index)));
+        EXPECT_EQ(sent[i].text[BL_STR_PATH2], "message " + std::to_string(index));
+        EXPECT_EQ(sent[i].head.result, i < 3 ? 3 : 20);
+    }
+    const auto received = of(BL_EVENT_recvmmsg);
+    ASSERT_EQ(received.size(), 2U);
+    for (const Seen& one : received)
+        EXPECT_EQ(one.as<bl_event_sock>().remote.word[3], htonl(INADDR_LOOPBACK));
+}
+
+TEST_F(SensorTest, CredentialsAfterAChange) {
+    want({{BL_EVENT_capset, 0}, {BL_EVENT_setuid, 0}});
+    run([] {
+        __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+        __user_cap_data_struct data[2] = {};
+        if (syscall(SYS_capget, &header, data) != 0) _exit(1);
+        const __user_cap_data_struct before[2] = {data[0], data[1]};
+        data[0].effective = 1U << 7; // setuid
+        data[1].effective = 0;
+        if (syscall(SYS_capset, &header, data) != 0) _exit(2);
+        header.version = 0; // fails
+        syscall(SYS_capset, &header, before);
+        if (syscall(SYS_setuid, 12345) != 0) _exit(3);
+    });
+    const auto set = of(BL_EVENT_capset);
+    ASSERT_EQ(set.size(), 2U);
+    EXPECT_EQ(set[0].as<bl_event_task>().cap_effective, 1U << 7);
+    EXPECT_NE(set[0].as<bl_event_task>().cap_permitted, 1U << 7);
+    EXPECT_LT(set[1].head.result, 0);
+    EXPECT_TRUE(set[1].facts.empty());
+    const auto task = one(BL_EVENT_setuid).as<bl_event_task>();
+    EXPECT_EQ(task.uid, 12345U);
+    EXPECT_EQ(task.cap_effective, 0U);
+}
+
 TEST_F(SensorTest, UnixSocketsHaveTheirPath) {
     want({{BL_EVENT_connect, 0}, {BL_EVENT_bind, 0}});
     const std::string name = path("sock");

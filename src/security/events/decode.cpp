@@ -49,6 +49,9 @@ constexpr auto kKinds = [] {
     kinds[number] = KindInfo{#name, facts_of(BL_SHAPE_##shape)};
     BL_EVENT_KINDS(X)
 #undef X
+    // What is in force after a change of credentials; of groups nothing is added.
+    for (std::uint16_t kind = BL_EVENT_setuid; kind <= BL_EVENT_capset; ++kind)
+        kinds[kind].facts |= kTask;
     return kinds;
 }();
 

@@ -213,6 +213,7 @@ struct ProcessTree::State {
     PidIndex pids;
     List live, exited, held; // held: exited long ago, but a descendant is here
     std::uint64_t number = 0;
+    std::uint64_t facts = 0; // the last number given out
     std::uint64_t guessed = 0;
     std::uint64_t forgotten = 0;
     // Must outlive the event that is being applied.
@@ -239,6 +240,9 @@ struct ProcessTree::State {
             node = node->older;
         return node;
     }
+
+    // What is known of a process has changed.
+    void touch(Node& node) { node.facts = ++facts; }
 
     void unlink(Node& node) {
         Node* parent = node.maker();
@@ -338,6 +342,7 @@ struct ProcessTree::State {
         auto* node = new Node;
         node->key = key;
         node->image = no_image;
+        node->facts = ++facts;
         node->started_ns = real_time(key.start_ns);
         Node* youngest = pids.find(key.pid);
         live.push(*node);
@@ -379,6 +384,8 @@ struct ProcessTree::State {
     }
     void place_anew(Node& node) {
         Placement placed = placement ? placement(node.cgroup) : Placement{};
+        if (placed.container == node.container && placed.workload == node.workload) return;
+        touch(node);
         node.container = std::move(placed.container);
         node.workload = std::move(placed.workload);
     }
@@ -468,6 +475,7 @@ struct ProcessTree::State {
         }
         node.cgroup = task.cgroup != 0 ? task.cgroup : maker.cgroup;
         place(node);
+        touch(node);
     }
 
     void on_exec(const Event& event, Node& node) {
@@ -483,6 +491,7 @@ struct ProcessTree::State {
             if (event.task->cgroup != 0) node.cgroup = event.task->cgroup;
         }
         place_anew(node);
+        touch(node);
     }
 
     // A process of the snapshot. It may come after events of the same process and be older than these.
@@ -500,11 +509,13 @@ struct ProcessTree::State {
             take_task(node, task);
             node.cgroup = task.cgroup;
             place(node);
+            touch(node);
             return node;
         }
         if (node.image == no_image) take_image(node, event);
         set_if_unknown(node, task);
         if (node.cwd.empty()) set_cwd(node, event.text[BL_STR_BASE]);
+        touch(node);
         return node;
     }
     static void set_if_unknown(Process& process, const bl_event_task& task) {
@@ -560,6 +571,12 @@ struct ProcessTree::State {
             }
         }
         if (head.result < 0 || (head.flags & BL_EVENT_URING) != 0) return;
+        if (event.task != nullptr) { // credentials: of the thread that changed them
+            node.cap_inheritable = event.task->cap_inheritable;
+            node.cap_permitted = event.task->cap_permitted;
+            node.cap_effective = event.task->cap_effective;
+            touch(node);
+        }
         switch (head.kind) {
         case BL_EVENT_chdir:
         case BL_EVENT_fchdir: set_cwd(node, event.text[BL_STR_RESOLVED]); break;

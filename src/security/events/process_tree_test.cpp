@@ -1,3 +1,6 @@
+#include <array>
+#include <set>
+
 #include <gtest/gtest.h>
 
 #include "security/events/process_tree.h"
@@ -409,6 +412,59 @@ TEST(ProcessTree, RecordsThatLieMakeNoCycle) {
             ++depth;
         EXPECT_LT(depth, 10U);
     }
+}
+
+TEST(ProcessTree, FactsHaveANumberOfTheirOwn) {
+    Machine machine;
+    const auto facts = [&](std::uint32_t pid) {
+        const Process* process = machine.tree.find({pid, Machine::start(pid)});
+        EXPECT_NE(process, nullptr) << pid;
+        return process == nullptr ? 0 : process->facts;
+    };
+    machine.exec(10, 1, "/bin/a", nul_list({"a"}));
+    machine.clone(10, 11);
+    machine.clone(11, 12);
+    machine.clone(10, 13);
+    const auto was = [&] { return std::array{facts(10), facts(11), facts(12), facts(13)}; };
+    auto before = was();
+    EXPECT_EQ((std::set<std::uint64_t>(before.begin(), before.end()).size()), 4U);
+    machine.apply(machine.record(BL_EVENT_openat, 11).text(BL_STR_PATH, "/x"));
+    machine.apply(machine.record(BL_EVENT_setsid, 11));
+    EXPECT_EQ(was(), before) << "nothing that counts";
+
+    machine.exec(11, 10, "/bin/b", nul_list({"b"}));
+    EXPECT_EQ(facts(10), before[0]);
+    EXPECT_NE(facts(11), before[1]);
+    EXPECT_EQ(facts(12), before[2]);
+    EXPECT_EQ(facts(13), before[3]);
+
+    before = was();
+    machine.apply(machine.record(BL_EVENT_openat, 13).cgroup(77)); // into a container
+    EXPECT_EQ(facts(12), before[2]);
+    EXPECT_NE(facts(13), before[3]);
+    before = was();
+    machine.tree.place_again(77);
+    EXPECT_EQ(facts(12), before[2]);
+    EXPECT_NE(facts(13), before[3]) << "the container is another object now";
+}
+
+TEST(ProcessTree, CredentialsAreThoseOfTheChange) {
+    Machine machine;
+    machine.exec(10, 1, "/bin/a", nul_list({"a"}));
+    const Process* process = machine.tree.find({10, Machine::start(10)});
+    ASSERT_NE(process, nullptr);
+    const auto before = process->facts;
+    auto task = machine.task(10, 1, "a");
+    task.cap_effective = 5;
+    task.cap_permitted = 7;
+    task.cap_inheritable = 1;
+    machine.apply(machine.record(BL_EVENT_capset, 10).facts(task));
+    EXPECT_EQ(process->cap_effective, 5U);
+    EXPECT_EQ(process->cap_permitted, 7U);
+    EXPECT_EQ(process->cap_inheritable, 1U);
+    EXPECT_NE(process->facts, before);
+    machine.apply(machine.record(BL_EVENT_capset, 10).result(-1));
+    EXPECT_EQ(process->cap_effective, 5U);
 }
 
 } // namespace

@@ -94,6 +94,7 @@ constexpr bool is_done_by_uring(std::uint16_t kind) {
     case BL_EVENT_socket:
     case BL_EVENT_connect:
     case BL_EVENT_bind:
+    case BL_EVENT_recvfrom:
     case BL_EVENT_listen:
     case BL_EVENT_accept4:
     case BL_EVENT_sendto:
