@@ -9,6 +9,8 @@
 #include <mutex>
 #include <thread>
 
+#include "observe/ingest.h"
+#include "observe/store.h"
 #include "observe/test_events.h"
 
 namespace beeline::observe {
