@@ -203,7 +203,8 @@ class Web(scene.SharedNode):
         page.wait("!/refused/.test(document.querySelector('.stage').innerText)")
         before = page.run(PIXELS)["red"]
         began = time.monotonic()
-        self.assertEqual(self.denied("ops/metrics")["error"], "TIMEOUT")
+        # Two that no other test lets meet.
+        self.assertEqual(self.denied("ops/metrics", "shop/cart", 80)["error"], "TIMEOUT")
         harness.wait_for(lambda: page.run(PIXELS)["red"] > before + 50, timeout=30, what="a red edge", interval=0.02)
         # The connection itself waits 300 ms before it gives up, and its flow is older than that.
         harness.log(f"measured: a refused flow is on the map {time.monotonic() - began:.2f} s after the connection began")
