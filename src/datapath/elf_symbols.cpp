@@ -103,7 +103,8 @@ Symbols find_functions(std::span<const std::byte> file, std::span<const std::str
 // 48 83 c4 xx      add rsp, 8 bits     then 5d c3 (pop rbp; ret), since Go 1.20 or so
 // 48 81 c4 xxxxxxxx add rsp, 32 bits
 // before that:      48 8b 6c 24 xx or 48 8b ac 24 xxxxxxxx (mov rbp, [rsp + x]), then the add, then c3
-std::vector<std::uint64_t> find_go_returns(std::span<const std::byte> file, const CodeRange& function) {
+std::vector<std::uint64_t> find_go_returns(std::span<const std::byte> file,
+                                           const CodeRange& function) {
     std::vector<std::uint64_t> out;
     if (function.offset > file.size() || function.size > file.size() - function.offset) return out;
     const auto code = file.subspan(function.offset, function.size);

@@ -25,7 +25,8 @@ Symbols find_functions(std::span<const std::byte> file, std::span<const std::str
 
 // Where a Go function for x86 returns: offsets in the file of its return instructions, each behind the whole of an epilogue
 // (the frame given back, the frame pointer restored), which no other code looks like. Empty when there is none.
-std::vector<std::uint64_t> find_go_returns(std::span<const std::byte> file, const CodeRange& function);
+std::vector<std::uint64_t> find_go_returns(std::span<const std::byte> file,
+                                           const CodeRange& function);
 
 // A file on disk, whole.
 Result<std::vector<std::byte>> read_code(const std::string& path);

@@ -31,7 +31,7 @@ public:
 
     Packet& from_mac(const net::Mac& mac);
     Packet& payload(std::size_t bytes); // 0, 1, 2, ...
-    Packet& seq(std::uint32_t number);   // of TCP
+    Packet& seq(std::uint32_t number);  // of TCP
     // IPv4 or IPv6 fragment of this packet: bytes [offset, offset + length) of its L4 part.
     [[nodiscard]] Packet fragment(std::size_t offset, std::size_t length, std::uint32_t id) const;
     Packet& ethertype(std::uint16_t type);
