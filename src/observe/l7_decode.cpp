@@ -11,6 +11,8 @@ tl::expected<L7Record, DecodeError> decode_connection(std::span<const std::byte>
     if (record.size() != sizeof(bl_l7_connection)) return tl::unexpected(DecodeError::size);
     L7Record out;
     out.kind = L7Record::Kind::connection;
+    std::memcpy(&out.time_ns, record.data(), sizeof out.time_ns);
+    if (out.time_ns == 0 || out.time_ns > kTimeMax) return tl::unexpected(DecodeError::time);
     out.event = record.subspan(offsetof(bl_l7_connection, event), sizeof(bl_flow_event));
     return out;
 }

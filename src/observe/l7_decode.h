@@ -17,8 +17,8 @@ struct L7Record {
     Kind kind = Kind::payload;
     // Of a connection: who its ends are, as an event of kind opened.
     std::span<const std::byte> event;
-    // Of the others.
     std::uint64_t time_ns = 0; // CLOCK_MONOTONIC
+    // Of the others.
     std::uint64_t opened_ns = 0;
     bl_flow_key
         key{}; // of payload: in the client's direction; of tls: from the process that called

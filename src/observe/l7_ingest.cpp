@@ -91,13 +91,14 @@ void L7Ingest::record(std::span<const std::byte> bytes) {
         return;
     }
     switch (record->kind) {
-    case L7Record::Kind::connection: introduce(record->event); break;
+    case L7Record::Kind::connection: introduce(*record); break;
     case L7Record::Kind::payload: payload(*record); break;
     case L7Record::Kind::tls: plain_text(*record); break;
     }
 }
 
-void L7Ingest::introduce(std::span<const std::byte> event) {
+void L7Ingest::introduce(const L7Record& record) {
+    const auto event = record.event;
     bl_flow_event raw;
     std::memcpy(&raw, event.data(), sizeof raw);
     const auto decoded = decode_flow(event);
@@ -110,6 +111,7 @@ void L7Ingest::introduce(std::span<const std::byte> event) {
     if (connection == nullptr) {
         connection = &add(raw.key, raw.opened_ns);
     }
+    connection->used_ns = record.time_ns;
     name(*connection, *decoded);
 }
 

@@ -83,7 +83,7 @@ private:
                  std::shared_ptr<const model::L7> message) override;
     void give_up(std::uint64_t connection, l7::GiveUp reason) override;
 
-    void introduce(std::span<const std::byte> event);
+    void introduce(const L7Record& record);
     void payload(const L7Record& record);
     void plain_text(const L7Record& record);
     void end(Order::iterator connection);
