@@ -35,21 +35,21 @@ enum bl_drop_reason {
 
 /* What the kernel side counts besides drops: index into the per-CPU array bl_metric. X(name, help)
  */
-#define BL_METRICS(X)                                                          \
-	X(flow_events, "flow events written to the ring")                      \
-	X(flow_lost, "flow events lost because the ring was full")             \
-	X(ct_created, "connections created")                                   \
-	X(ct_full, "connections refused because the table was full")           \
-	X(ct_expired, "connections removed by the sweep")                      \
-	X(sock_storage_failed, "sockets whose owner could not be stored")      \
-	X(sock_rev_failed, "reverse service entries that could not be stored") \
-	X(frag_failed, "fragment entries that could not be stored")            \
-	X(affinity_failed, "affinity entries that could not be stored")        \
-	X(svc_translated_sock, "connections translated at the socket")         \
-	X(svc_translated_packet, "connections translated in the packet path")  \
-	X(svc_no_backend, "connections refused because the service has no backend") \
-	X(l7_chunks, "pieces of payload written to the ring")                  \
-	X(l7_lost, "pieces of payload lost because the ring was full")         \
+#define BL_METRICS(X)                                                                 \
+	X(flow_events, "flow events written to the ring")                             \
+	X(flow_lost, "flow events lost because the ring was full")                    \
+	X(ct_created, "connections created")                                          \
+	X(ct_full, "connections refused because the table was full")                  \
+	X(ct_expired, "connections removed by the sweep")                             \
+	X(sock_storage_failed, "sockets whose owner could not be stored")             \
+	X(sock_rev_failed, "reverse service entries that could not be stored")        \
+	X(frag_failed, "fragment entries that could not be stored")                   \
+	X(affinity_failed, "affinity entries that could not be stored")               \
+	X(svc_translated_sock, "connections translated at the socket")                \
+	X(svc_translated_packet, "connections translated in the packet path")         \
+	X(svc_no_backend, "connections refused because the service has no backend")   \
+	X(l7_chunks, "pieces of payload written to the ring")                         \
+	X(l7_lost, "pieces of payload lost because the ring was full")                \
 	X(l7_over_budget, "pieces of payload that a workload's budget did not allow") \
 	X(l7_tls_unknown, "calls of a TLS library whose connection was not found")
 
