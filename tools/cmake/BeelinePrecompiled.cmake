@@ -9,6 +9,10 @@ set(BEELINE_PRECOMPILED_HEADERS
   <memory> <mutex> <optional> <set> <span> <string> <string_view> <thread> <unordered_map> <utility> <variant>
   <vector> <fmt/format.h> <nlohmann/json.hpp> <tl/expected.hpp>)
 
+# Precompiled, the standard library's own use of what it deprecates is told as if it were ours.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  set(BEELINE_PRECOMPILED_QUIET -Wno-deprecated-declarations)
+endif()
 if(NOT EXISTS ${CMAKE_BINARY_DIR}/precompiled.cpp)
   file(WRITE ${CMAKE_BINARY_DIR}/precompiled.cpp "")
 endif()
@@ -16,7 +20,7 @@ foreach(kind "" _tests)
   add_library(beeline_precompiled${kind} OBJECT ${CMAKE_BINARY_DIR}/precompiled.cpp)
   target_precompile_headers(beeline_precompiled${kind} PRIVATE ${BEELINE_PRECOMPILED_HEADERS})
   # Some libraries ask for it, and a precompiled header is only used with the same.
-  target_compile_options(beeline_precompiled${kind} PRIVATE -pthread)
+  target_compile_options(beeline_precompiled${kind} PRIVATE -pthread ${BEELINE_PRECOMPILED_QUIET})
 endforeach()
 target_link_libraries(beeline_precompiled_tests PRIVATE GTest::gtest)
 target_precompile_headers(beeline_precompiled_tests PRIVATE <gtest/gtest.h>)
@@ -27,7 +31,7 @@ function(beeline_precompiled target)
   if(NOT BEELINE_PRECOMPILED OR (NOT ARG_TESTS AND NOT BEELINE_SANITIZE))
     return()
   endif()
-  target_compile_options(${target} PRIVATE -pthread)
+  target_compile_options(${target} PRIVATE -pthread ${BEELINE_PRECOMPILED_QUIET})
   if(ARG_TESTS)
     target_precompile_headers(${target} REUSE_FROM beeline_precompiled_tests)
     target_compile_options(${target} PRIVATE -O0)
