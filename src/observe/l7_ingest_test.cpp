@@ -62,7 +62,8 @@ Bytes piece_record(const Piece& piece) {
     chunk.captured = static_cast<std::uint16_t>(piece.text.size());
     Bytes out(sizeof chunk + piece.text.size() + 40); // records have room to spare
     std::memcpy(out.data(), &chunk, sizeof chunk);
-    std::memcpy(out.data() + sizeof chunk, piece.text.data(), piece.text.size());
+    if (!piece.text.empty())
+        std::memcpy(out.data() + sizeof chunk, piece.text.data(), piece.text.size());
     return out;
 }
 
