@@ -702,7 +702,8 @@ TEST_F(HistoryTest, AKilledWriterLeavesAWholeFile) {
         EXPECT_EQ(numbers, range(1, last));
         // Sums and flows are of the same transactions.
         std::uint64_t sum = 0;
-        for (const Edge& edge : history.edges({}).value().edges)
+        const EdgeList all = history.edges({}).value();
+        for (const Edge& edge : all.edges)
             sum += edge.counts.connections;
         EXPECT_EQ(sum, last);
         const Database database = Database::open(options_.path, Database::Mode::read).value();

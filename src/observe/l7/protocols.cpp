@@ -49,7 +49,15 @@ std::size_t character(std::string_view text) {
 
 std::string Context::text(std::string_view raw) const {
     std::string out;
+    const auto plain = [](char c) { return c >= 0x20 && c < 0x7f; };
     while (!raw.empty() && out.size() < options.max_text) {
+        // Nearly every text is one such run.
+        const auto end = std::find_if_not(raw.begin(), raw.end(), plain);
+        const auto run =
+            std::min(static_cast<std::size_t>(end - raw.begin()), options.max_text - out.size());
+        out += raw.substr(0, run);
+        raw.remove_prefix(run);
+        if (raw.empty() || out.size() >= options.max_text) break;
         const std::size_t size = character(raw);
         if (out.size() + size > options.max_text) break;
         const auto byte = static_cast<unsigned char>(raw.front());
