@@ -71,23 +71,39 @@ static __always_inline void l7_head(struct bl_l7_chunk *chunk, const struct bl_c
 	chunk->pad = 0;
 }
 
+/*
+ * `take`, in a register of its own that is 1 to `room`. Kernels before 6.8 lose the bounds of what the compiler keeps on the
+ * stack, and learn nothing from a comparison with zero.
+ */
+#define L7_SIZE(take, room)                         \
+	({                                          \
+		__u64 size = take;                  \
+		asm volatile("if %0 < %1 goto +1\n" \
+			     "%0 = %1\n"            \
+			     "if %0 s> 0 goto +1\n" \
+			     "%0 = 1"               \
+			     : "+r"(size)           \
+			     : "i"(room));          \
+		size;                               \
+	})
+
 /* Reserves a record, fills it from `from` on in the packet and submits it; leaves the function when there is no room. */
-#define L7_WRITE(type, room)                                                           \
-	do {                                                                           \
-		struct type *record = bpf_ringbuf_reserve(&bl_l7, sizeof(*record), 0); \
-		if (!record) {                                                         \
-			l7_lost(account);                                              \
-			return 0;                                                      \
-		}                                                                      \
-		l7_head(&record->chunk, ct, p, dir);                                   \
-		record->chunk.seq = seq;                                               \
-		record->chunk.length = length;                                         \
-		if (take > room)                                                       \
-			take = room;                                                   \
-		if (take && bpf_skb_load_bytes(skb, from, record->data, take))         \
-			take = 0;                                                      \
-		record->chunk.captured = take;                                         \
-		l7_submit(record);                                                     \
+#define L7_WRITE(type, room)                                                                  \
+	do {                                                                                  \
+		struct type *record = bpf_ringbuf_reserve(&bl_l7, sizeof(*record), 0);        \
+		if (!record) {                                                                \
+			l7_lost(account);                                                     \
+			return 0;                                                             \
+		}                                                                             \
+		l7_head(&record->chunk, ct, p, dir);                                          \
+		record->chunk.seq = seq;                                                      \
+		record->chunk.length = length;                                                \
+		if (take > room)                                                              \
+			take = room;                                                          \
+		if (take && bpf_skb_load_bytes(skb, from, record->data, L7_SIZE(take, room))) \
+			take = 0;                                                             \
+		record->chunk.captured = take;                                                \
+		l7_submit(record);                                                            \
 	} while (0)
 
 /*
