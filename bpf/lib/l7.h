@@ -71,22 +71,6 @@ static __always_inline void l7_head(struct bl_l7_chunk *chunk, const struct bl_c
 	chunk->pad = 0;
 }
 
-/*
- * `take`, in a register of its own that is 1 to `room`. Kernels before 6.8 lose the bounds of what the compiler keeps on the
- * stack, and learn nothing from a comparison with zero.
- */
-#define L7_SIZE(take, room)                         \
-	({                                          \
-		__u64 size = take;                  \
-		asm volatile("if %0 < %1 goto +1\n" \
-			     "%0 = %1\n"            \
-			     "if %0 s> 0 goto +1\n" \
-			     "%0 = 1"               \
-			     : "+r"(size)           \
-			     : "i"(room));          \
-		size;                               \
-	})
-
 /* Reserves a record, fills it from `from` on in the packet and submits it; leaves the function when there is no room. */
 #define L7_WRITE(type, room)                                                                  \
 	do {                                                                                  \

@@ -93,4 +93,20 @@ static __always_inline void l7_written(struct bl_l7_account *account, __u32 byte
 	count(BL_METRIC_l7_chunks);
 }
 
+/*
+ * `take`, in a register of its own that is 1 to `room`. Kernels before 6.8 lose the bounds of what the compiler keeps on the
+ * stack, and learn nothing from a comparison with zero.
+ */
+#define L7_SIZE(take, room)                         \
+	({                                          \
+		__u64 size = take;                  \
+		asm volatile("if %0 < %1 goto +1\n" \
+			     "%0 = %1\n"            \
+			     "if %0 s> 0 goto +1\n" \
+			     "%0 = 1"               \
+			     : "+r"(size)           \
+			     : "i"(room));          \
+		size;                               \
+	})
+
 #endif

@@ -268,20 +268,21 @@ static __noinline bool tls_connect(struct tls_stream *stream, const struct tls_c
 	return true;
 }
 
-#define TLS_WRITE(type, room)                                                              \
-	do {                                                                               \
-		struct type *record = bpf_ringbuf_reserve(&bl_l7, sizeof(*record), 0);     \
-		if (!record) {                                                             \
-			l7_lost(account);                                                  \
-			return 0;                                                          \
-		}                                                                          \
-		record->chunk = chunk;                                                     \
-		if (take > room)                                                           \
-			take = room;                                                       \
-		if (take && bpf_probe_read_user(record->data, take, (void *)call->buffer)) \
-			take = 0;                                                          \
-		record->chunk.captured = take;                                             \
-		l7_submit(record);                                                         \
+#define TLS_WRITE(type, room)                                                                     \
+	do {                                                                                      \
+		struct type *record = bpf_ringbuf_reserve(&bl_l7, sizeof(*record), 0);            \
+		if (!record) {                                                                    \
+			l7_lost(account);                                                         \
+			return 0;                                                                 \
+		}                                                                                 \
+		record->chunk = chunk;                                                            \
+		if (take > room)                                                                  \
+			take = room;                                                              \
+		if (take &&                                                                       \
+		    bpf_probe_read_user(record->data, L7_SIZE(take, room), (void *)call->buffer)) \
+			take = 0;                                                                 \
+		record->chunk.captured = take;                                                    \
+		l7_submit(record);                                                                \
 	} while (0)
 
 static __noinline int tls_tell(struct tls_stream *stream, const struct tls_call *call, __u32 length,
