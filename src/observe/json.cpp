@@ -206,6 +206,7 @@ void write(std::string& out, const model::L7& l7) {
     object.number("response_bytes", l7.response_bytes);
     if (l7.protocol != model::L7::Protocol::dns) return;
     std::vector<std::string> addresses;
+    addresses.reserve(l7.dns.addresses.size());
     for (const net::Ip& address : l7.dns.addresses)
         addresses.push_back(address.to_string());
     object.texts("addresses", addresses);

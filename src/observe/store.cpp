@@ -64,10 +64,10 @@ struct Waiter {
 constexpr std::uint16_t kNone = 0;
 
 // Shared pointers of one chunk, by index from 1 on; what is there never moves, so readers need no lock.
-template <typename T, std::size_t kMost>
+template <typename T, std::size_t Most>
 class Shelf {
 public:
-    // Precondition: fewer than kMost so far.
+    // Precondition: fewer than Most so far.
     std::uint16_t add(std::shared_ptr<const T> value) {
         const std::size_t at = size_++;
         auto& board = boards_[at / kBoard];
@@ -84,20 +84,20 @@ public:
 private:
     static constexpr std::size_t kBoard = 64;
     using Board = std::array<std::shared_ptr<const T>, kBoard>;
-    std::array<std::unique_ptr<Board>, kMost / kBoard> boards_;
+    std::array<std::unique_ptr<Board>, Most / kBoard> boards_;
     std::size_t size_ = 0;
 };
 
 // Where on its shelf the newest chunk has a pointer already. Forgets all when a new chunk begins.
-template <std::size_t kSlots>
+template <std::size_t Slots>
 class Places {
 public:
     void clear() { ++chunk_; }
     // kNone: not there; then the answer's place is to be filled.
     std::uint16_t& find(const void* pointer) {
         std::size_t at = (reinterpret_cast<std::uintptr_t>(pointer) >> 4U) * 0x9e3779b97f4a7c15U >>
-                         (64U - std::bit_width(kSlots - 1));
-        for (;; at = (at + 1) % kSlots) {
+                         (64U - std::bit_width(Slots - 1));
+        for (;; at = (at + 1) % Slots) {
             Slot& slot = slots_[at];
             if (slot.chunk == chunk_ && slot.pointer != pointer) continue;
             if (slot.chunk != chunk_) slot = {pointer, chunk_, kNone};
@@ -112,7 +112,7 @@ private:
         std::uint16_t index = kNone;
     };
     std::uint32_t chunk_ = 0;
-    std::array<Slot, kSlots> slots_{};
+    std::array<Slot, Slots> slots_{};
 };
 
 // One flow. Indexes are into the shelves of its chunk.
