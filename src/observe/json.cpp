@@ -113,6 +113,17 @@ public:
         }
         out_ += ']';
     }
+    // An object of names and texts.
+    template <typename Pairs>
+    void members(std::string_view name, const Pairs& pairs) {
+        if (pairs.empty()) return;
+        Object object(key(name));
+        for (const auto& [member, value] : pairs) {
+            append_json_string(object.next(), member);
+            out_ += ':';
+            append_json_string(out_, value);
+        }
+    }
 
 private:
     std::string& out_;
@@ -166,14 +177,7 @@ void write(std::string& out, const model::FlowEnd& end) {
     object.number("identity", end.identity);
     object.text("namespace", end.space);
     object.text("name", end.name);
-    if (!end.labels.empty()) {
-        Object labels(object.key("labels"));
-        for (const auto& [key, value] : end.labels) {
-            append_json_string(labels.next(), key);
-            out += ':';
-            append_json_string(out, value);
-        }
-    }
+    object.members("labels", end.labels);
     object.texts("names", end.names);
     if (end.process.pid != 0) write(object.key("process"), end.process);
 }
@@ -194,14 +198,7 @@ void write(std::string& out, const model::L7& l7) {
     object.text("url", l7.url);
     object.text("error", l7.error);
     object.text("trace_parent", l7.trace_parent);
-    if (!l7.headers.empty()) {
-        Object headers(object.key("headers"));
-        for (const auto& [name, value] : l7.headers) {
-            append_json_string(headers.next(), name);
-            out += ':';
-            append_json_string(out, value);
-        }
-    }
+    object.members("headers", l7.headers);
     object.number("request_bytes", l7.request_bytes);
     object.number("response_bytes", l7.response_bytes);
     if (l7.protocol != model::L7::Protocol::dns) return;
