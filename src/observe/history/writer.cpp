@@ -104,7 +104,8 @@ void Writer::run() {
     // The rest; once is enough when it fails.
     for (collect(); !batch_empty(); collect())
         if (!commit()) break;
-    if (database_) (void)measure();
+    // A file that is left alone now keeps its limits too.
+    if (database_) (void)prune().and_then([this] { return measure(); });
     reader_.reset();
 }
 
