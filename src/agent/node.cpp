@@ -12,6 +12,7 @@
 
 #include "abi/drop.h"
 #include "agent/flow_source.h"
+#include "agent/make_source.h"
 #include "base/log.h"
 #include "datapath/firewall.h"
 #include "net/namespace.h"
@@ -188,9 +189,10 @@ Result<> Node::take_over() {
 
 Result<> Node::run() {
     // Flows can be named from the first one on, so the ring is read once the directory is there.
-    source_ = TRY(source::FilesSource::create(
-        {config_.manifests, paths_.state, 20},
-        [this](std::shared_ptr<const model::Objects> objects) { publish(std::move(objects)); }));
+    source_ =
+        TRY(make_source(config_, paths_, [this](std::shared_ptr<const model::Objects> objects) {
+            publish(std::move(objects));
+        }));
     TRY(source_->start(loop_));
     if (config_.l7.choice.mode != model::L7Choice::Mode::off)
         l7_ = TRY(L7::start(config_.l7, *kernel_, store_, names_, cgroup_mount_));

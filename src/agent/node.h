@@ -33,7 +33,7 @@
 #include "observe/ingest.h"
 #include "observe/metrics/timing.h"
 #include "observe/store.h"
-#include "source/files.h"
+#include "source/source.h"
 
 namespace beeline::agent {
 
@@ -59,7 +59,7 @@ public:
     [[nodiscard]] datapath::CniContext& cni() {
         return *cni_; // NOLINT(bugprone-unchecked-optional-access)
     }
-    [[nodiscard]] source::FilesSource& source() { return *source_; }
+    [[nodiscard]] source::Source& source() { return *source_; }
     [[nodiscard]] const datapath::Tables& tables() const { return tables_; }
     [[nodiscard]] const std::shared_ptr<const model::Directory>& directory() const {
         return directory_;
@@ -131,7 +131,7 @@ private:
     std::unique_ptr<datapath::Kernel> kernel_;
     std::unique_ptr<datapath::Workloads> workloads_;
     std::optional<datapath::CniContext> cni_;
-    std::unique_ptr<source::FilesSource> source_;
+    std::unique_ptr<source::Source> source_;
     std::unique_ptr<net::Netlink> netlink_;
     std::optional<net::NetlinkMonitor> monitor_;
 

@@ -49,7 +49,7 @@ void print_head(Context& context, Page& page, const json& status) {
         duration_text(number(status, "uptime_s") * 1000));
     context.out << printable(head) << '\n';
     const json& source = member(status, "source");
-    page.line("source", fmt::format("{} {}: {}", text(source, "kind"), text(source, "manifests"),
+    page.line("source", fmt::format("{} {}: {}", text(source, "kind"), text(source, "place"),
                                     objects_text(source)));
     page.line("workloads", fmt::format("{} ({} identities, {} services, {} policies)",
                                        number(status, "workloads"), number(status, "identities"),
