@@ -146,8 +146,8 @@ Result<Config> parse_config(std::string_view text, std::string_view file) {
         {"node", "source", "network", "services", "datapath", "conntrack", "flows", "history",
          "security", "metrics", "hubble", "l7", "export", "web", "log"}));
     TRY(read_rest(root, config));
-    TRY(read_source(root, config.source));
-    config.ranges_from_node = config.source.kind == SourceConfig::Kind::kubernetes;
+    TRY(read_source(root, config.source, config.manifests));
+    config.ranges_from_node = config.source.kind == SourceKind::kubernetes;
     TRY(read_network(root, config));
     if (config.ranges_from_node) config.range4 = config.range6 = std::nullopt;
     TRY(read_conntrack(root, config));

@@ -48,7 +48,8 @@ struct SecurityConfig {
 
 struct Config {
     std::string node; // default: $BEELINE_NODE, else the host name
-    SourceConfig source;
+    std::string manifests; // default: of the instance
+    SourceSection source;
     bool ranges_from_node =
         false; // of the own Node of the source; the two below are empty until they are known
     std::optional<net::Prefix> range4;

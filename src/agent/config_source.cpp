@@ -21,12 +21,12 @@ Result<> read_kubernetes(const yaml::Map& map, KubernetesConfig& config) {
 
 } // namespace
 
-Result<> read_source(const yaml::Map& root, SourceConfig& config) {
+Result<> read_source(const yaml::Map& root, SourceSection& config, std::string& manifests) {
     const auto map = TRY(root.map("source", {"kind", "manifests", "kubernetes"}));
     if (!map) return {};
     const auto kind = TRY(map->choice_or("kind", {"files", "kubernetes"}, "files"));
-    config.kind = kind == "kubernetes" ? SourceConfig::Kind::kubernetes : SourceConfig::Kind::files;
-    config.manifests = TRY(map->string_or("manifests", config.manifests));
+    config.kind = kind == "kubernetes" ? SourceKind::kubernetes : SourceKind::files;
+    manifests = TRY(map->string_or("manifests", manifests));
     return read_kubernetes(*map, config.kubernetes);
 }
 

@@ -17,13 +17,13 @@ struct KubernetesConfig {
     bool write_status = true;   // node condition, annotations and events
 };
 
-struct SourceConfig {
-    enum class Kind : std::uint8_t { files, kubernetes };
-    Kind kind = Kind::files;
-    std::string manifests; // of the files; empty: of the instance
+enum class SourceKind : std::uint8_t { files, kubernetes };
+
+struct SourceSection {
+    SourceKind kind = SourceKind::files;
     KubernetesConfig kubernetes;
 };
 
-Result<> read_source(const source::yaml::Map& root, SourceConfig& config);
+Result<> read_source(const source::yaml::Map& root, SourceSection& config, std::string& manifests);
 
 } // namespace beeline::agent
