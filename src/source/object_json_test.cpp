@@ -127,7 +127,8 @@ TEST(ObjectJson, GivesTheSameObjectBackForAllManifests) {
 
 TEST(ObjectJson, ASetSurvivesItsFile) {
     model::Objects objects;
-    for (const auto& manifest : read_manifests(kObjects, "f.yaml").value())
+    const auto manifests = read_manifests(kObjects, "f.yaml").value();
+    for (const auto& manifest : manifests)
         EXPECT_TRUE(put_object(objects, {manifest.kind, manifest.name}, manifest.object));
     const auto path = std::filesystem::temp_directory_path() /
                       fmt::format("beeline-objects-{}", static_cast<int>(getpid()));
