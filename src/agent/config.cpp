@@ -102,10 +102,7 @@ Result<> read_flows(const yaml::Map& root, Config& config) {
 
 Result<> read_rest(const yaml::Map& root, Config& config) {
     config.node = TRY(root.string_or("node", config.node));
-    if (const auto map = TRY(root.map("source", {"kind", "manifests"}))) {
-        TRY(map->choice_or("kind", {"files"}, "files"));
-        config.manifests = TRY(map->string_or("manifests", config.manifests));
-    }
+    TRY(read_source(root, config.source, config.manifests));
     if (const auto map = TRY(root.map("services", {"socketHooks"}))) {
         config.socket_hooks = TRY(map->boolean_or("socketHooks", config.socket_hooks));
     }

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/config_source.h"
 #include "agent/l7_config.h"
 #include "api/export/options.h"
 #include "api/hubble/options.h"
@@ -48,6 +49,7 @@ struct SecurityConfig {
 struct Config {
     std::string node;      // default: the host name
     std::string manifests; // default: of the instance
+    SourceSection source;
     std::optional<net::Prefix> range4;
     std::optional<net::Prefix> range6;
     unsigned mtu = 1500;
