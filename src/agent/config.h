@@ -58,7 +58,7 @@ struct Config {
     std::uint32_t ct_entries = 524288;
     unsigned ct_sweep_s = 2;
     std::map<std::string, std::uint32_t> ct_timeouts_s;
-    std::uint32_t ring_bytes = 16 << 20;
+    std::uint32_t ring_bytes = 8 << 20;
     std::size_t flows_in_memory = 1'000'000;
     observe::history::Options history; // an empty path: of the instance
     SecurityConfig security;
