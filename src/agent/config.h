@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/config_source.h"
 #include "agent/l7_config.h"
 #include "api/export/options.h"
 #include "api/hubble/options.h"
@@ -46,8 +47,10 @@ struct SecurityConfig {
 };
 
 struct Config {
-    std::string node;      // default: the host name
-    std::string manifests; // default: of the instance
+    std::string node; // default: $BEELINE_NODE, else the host name
+    SourceConfig source;
+    bool ranges_from_node =
+        false; // of the own Node of the source; the two below are empty until they are known
     std::optional<net::Prefix> range4;
     std::optional<net::Prefix> range6;
     unsigned mtu = 1500;

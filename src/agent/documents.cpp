@@ -163,7 +163,7 @@ json status_document(Node& node) {
              {"source",
               {{"kind", source.kind},
                {"place", source.place},
-               {"manifests", node.config().manifests},
+               {"manifests", node.config().source.manifests},
                {"synced", source.synced},
                {"connected", source.connected},
                {"events", source.events},

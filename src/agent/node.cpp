@@ -108,7 +108,7 @@ Result<std::unique_ptr<Node>> Node::start(Config config, api::Paths paths, loop:
 
 // Folders, file systems, the node's own network.
 Result<> Node::prepare() {
-    if (config_.manifests.empty()) config_.manifests = paths_.manifests;
+    if (config_.source.manifests.empty()) config_.source.manifests = paths_.manifests;
     // Users of the API's group must be able to reach the socket, no more.
     TRY(make_directory(paths_.run, 0755));
     TRY(make_directory(paths_.state, 0700));
