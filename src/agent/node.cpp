@@ -188,6 +188,7 @@ Result<> Node::take_over() {
 }
 
 Result<> Node::run() {
+    kernel_drops_.begin(*kernel_);
     // Flows can be named from the first one on, so the ring is read once the directory is there.
     source_ =
         TRY(make_source(config_, paths_, [this](std::shared_ptr<const model::Objects> objects) {
@@ -218,6 +219,7 @@ Result<> Node::run() {
 
     if (security_begun_) start_security();
     if (config_.hubble.enabled) start_hubble();
+    kernel_drops_.finish(workloads_->all());
     features_ = probing_.get();
     for (const auto& feature : features_) {
         if (!feature.available) log_info("kernel lacks " + feature.name, kv("lost", feature.lost));
@@ -295,6 +297,7 @@ Result<> Node::apply(const std::vector<model::Workload>& workloads) {
         // Names first: then the first flow of a new workload has one.
         set_directory(compiled->directory);
         if (l7_) l7_->set_workloads(workloads, *objects_);
+        kernel_drops_.set_workloads(workloads);
         done = kernel_->write(tables_, compiled->tables);
         if (!done) set_directory(directory_);
     }
