@@ -87,6 +87,12 @@ Result<json> NodeBackend::why(const api::WhyQuery& query) {
     return why_document(node_, loop_, query);
 }
 
+Result<json> NodeBackend::kernel_drops(std::size_t limit) {
+    const auto names =
+        loop_.call([this] { return std::pair(node_.directory(), node_.workloads()); });
+    return kernel_drops_document(node_.kernel_drops(), *names.first, names.second, limit);
+}
+
 Result<json> NodeBackend::top(std::int64_t window_ns) {
     return top_document(node_, loop_, window_ns);
 }

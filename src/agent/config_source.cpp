@@ -29,8 +29,8 @@ Result<> read_tls(const yaml::Map& section, source::EtcdOptions& etcd, bool want
 }
 
 Result<> read_etcd(const yaml::Map& section, source::EtcdOptions& etcd) {
-    const auto map = TRY(section.map(
-        "etcd", {"endpoints", "prefix", "tls", "user", "passwordFile", "leaseSeconds"}));
+    const auto map = TRY(section.map("etcd", {"endpoints", "prefix", "tls", "user", "passwordFile",
+                                              "leaseSeconds", "nodeAddresses"}));
     if (!map) return section.fail_of("etcd", "kind etcd needs this section, with its endpoints");
     const auto endpoints = TRY(map->list("endpoints"));
     bool tls = false;
@@ -50,21 +50,46 @@ Result<> read_etcd(const yaml::Map& section, source::EtcdOptions& etcd) {
     etcd.password_file = TRY(file_of(*map, "passwordFile"));
     if (etcd.user.empty() && !etcd.password_file.empty())
         return map->fail_of("passwordFile", "a password needs a user");
+    for (const auto& node : TRY(map->list("nodeAddresses"))) {
+        const auto ip = net::Ip::parse(TRY(node.string()));
+        if (!ip) return node.failure(ip.error().message);
+        for (const auto& other : etcd.addresses)
+            if (other.is_v4() == ip->is_v4()) return node.fail("one address of each family");
+        etcd.addresses.push_back(*ip);
+    }
     etcd.lease_s = static_cast<unsigned>(
         TRY(map->integer_or("leaseSeconds", 5, 86400, static_cast<std::int64_t>(etcd.lease_s))));
     return {};
 }
 
+Result<> read_kubernetes(const yaml::Map& map, KubernetesConfig& config) {
+    const auto section = TRY(map.map("kubernetes", {"kubeconfig", "context", "coalesceMilliseconds",
+                                                    "nodeWaitSeconds", "writeStatus"}));
+    if (!section) return {};
+    config.kubeconfig = TRY(section->string_or("kubeconfig", config.kubeconfig));
+    config.context = TRY(section->string_or("context", config.context));
+    config.coalesce_ms = static_cast<unsigned>(
+        TRY(section->integer_or("coalesceMilliseconds", 0, 10'000, config.coalesce_ms)));
+    config.node_wait_s = static_cast<unsigned>(
+        TRY(section->integer_or("nodeWaitSeconds", 0, 86'400, config.node_wait_s)));
+    config.write_status = TRY(section->boolean_or("writeStatus", config.write_status));
+    return {};
+}
+
 } // namespace
 
-Result<> read_source(const yaml::Map& root, SourceSection& section, std::string& manifests) {
-    const auto map = TRY(root.map("source", {"kind", "manifests", "etcd"}));
+Result<> read_source(const yaml::Map& root, SourceSection& config, std::string& manifests) {
+    const auto map = TRY(root.map("source", {"kind", "manifests", "kubernetes", "etcd"}));
     if (!map) return {};
-    const std::string kind = TRY(map->choice_or("kind", {"files", "etcd"}, "files"));
+    const auto kind = TRY(map->choice_or("kind", {"files", "kubernetes", "etcd"}, "files"));
+    config.kind = kind == "kubernetes" ? SourceKind::kubernetes
+                  : kind == "etcd"     ? SourceKind::etcd
+                                       : SourceKind::files;
     manifests = TRY(map->string_or("manifests", manifests));
-    if (kind == "files") return {};
-    section.kind = SourceKind::etcd;
-    return read_etcd(*map, section.etcd);
+    TRY(read_kubernetes(*map, config.kubernetes));
+    // Endpoints of a source that is not in use may be missing, not wrong.
+    if (config.kind == SourceKind::etcd || map->find("etcd")) TRY(read_etcd(*map, config.etcd));
+    return {};
 }
 
 } // namespace beeline::agent

@@ -215,6 +215,7 @@ json status_document(Node& node) {
     } else if (!node.security_error().empty()) {
         out["security"] = {{"error", node.security_error()}};
     }
+    out["kernel_drops"] = node.kernel_drops().status();
     for (const auto& [name, part] : node.status_parts())
         out[name] = part();
     if (const auto* hubble = node.hubble()) {

@@ -11,6 +11,7 @@
 #include <filesystem>
 
 #include "abi/drop.h"
+#include "agent/announcement.h"
 #include "agent/flow_source.h"
 #include "agent/make_source.h"
 #include "base/log.h"
@@ -188,6 +189,7 @@ Result<> Node::take_over() {
 }
 
 Result<> Node::run() {
+    kernel_drops_.begin(*kernel_);
     // Flows can be named from the first one on, so the ring is read once the directory is there.
     source_ =
         TRY(make_source(config_, paths_, [this](std::shared_ptr<const model::Objects> objects) {
@@ -218,6 +220,7 @@ Result<> Node::run() {
 
     if (security_begun_) start_security();
     if (config_.hubble.enabled) start_hubble();
+    kernel_drops_.finish(workloads_->all());
     features_ = probing_.get();
     for (const auto& feature : features_) {
         if (!feature.available) log_info("kernel lacks " + feature.name, kv("lost", feature.lost));
@@ -283,6 +286,8 @@ Result<> Node::reconcile(const std::vector<model::Workload>& workloads) {
     const auto start = std::chrono::steady_clock::now();
     auto done = apply(workloads);
     applies_.add(seconds_since(start), done.has_value());
+    if (source_ && config_.source.kind == SourceKind::etcd)
+        source_->announce(announcement(config_, host_addresses_, workloads));
     return done;
 }
 
@@ -295,6 +300,7 @@ Result<> Node::apply(const std::vector<model::Workload>& workloads) {
         // Names first: then the first flow of a new workload has one.
         set_directory(compiled->directory);
         if (l7_) l7_->set_workloads(workloads, *objects_);
+        kernel_drops_.set_workloads(workloads);
         done = kernel_->write(tables_, compiled->tables);
         if (!done) set_directory(directory_);
     }

@@ -14,6 +14,7 @@
 
 #include "agent/config.h"
 #include "agent/hubble.h"
+#include "agent/kernel_drops.h"
 #include "agent/l7.h"
 #include "agent/security.h"
 #include "agent/service_map.h"
@@ -83,6 +84,8 @@ public:
     // Null when it is off or could not start: then hubble_error() says why.
     [[nodiscard]] const HubbleApi* hubble() const { return hubble_.get(); }
     [[nodiscard]] const std::string& hubble_error() const { return hubble_error_; }
+    // Any thread.
+    [[nodiscard]] const KernelDropWatch& kernel_drops() const { return kernel_drops_; }
     // Null when it is off.
     [[nodiscard]] const L7* l7() const { return l7_.get(); }
     // What the status says of the web page; set before the loop runs.
@@ -158,6 +161,7 @@ private:
     std::unique_ptr<ebpf::Ring> ring_;
     std::unique_ptr<observe::Consumer> consumer_;
     std::unique_ptr<L7> l7_;
+    KernelDropWatch kernel_drops_;
 
     std::optional<Security::Begun> security_begun_; // until start_security()
     std::unique_ptr<Security> security_;

@@ -22,7 +22,7 @@ struct KernelOptions {
     net::Ip gateway4;   // source of hairpin connections
     net::Ip gateway6;
     std::uint32_t ct_entries = 524288;
-    std::uint32_t ring_bytes = 16 << 20; // power of two
+    std::uint32_t ring_bytes = 8 << 20; // power of two
     std::uint32_t l7_ring_bytes = 4096;  // of bl_l7; power of two
     Attachment attachment = Attachment::automatic;
     std::map<std::string, std::uint32_t> ct_timeouts_s; // by state name, over the defaults

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "net/address.h"
+
 namespace beeline::source {
 
 struct EtcdOptions {
@@ -17,8 +19,9 @@ struct EtcdOptions {
     std::string password_file;
     unsigned lease_s = 30; // how long this node stays registered without a sign of life
 
-    std::string node;         // this machine's name
-    std::string state_folder; // the last good objects and the lease are kept in it
+    std::string node;               // this machine's name
+    std::vector<net::Ip> addresses; // where other nodes reach it; empty: found out
+    std::string state_folder;       // the last good objects and the lease are kept in it
 
     // Waits; tests make them short.
     unsigned connect_ms = 2000;
