@@ -12,6 +12,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "agent/cluster.h"
 #include "agent/config.h"
 #include "agent/hubble.h"
 #include "agent/kernel_drops.h"
@@ -131,6 +132,7 @@ private:
 
     std::unique_ptr<datapath::Ipam> ipam_;
     std::unique_ptr<datapath::Plumbing> plumbing_;
+    std::unique_ptr<Cluster> cluster_;
     std::unique_ptr<datapath::Kernel> kernel_;
     std::unique_ptr<datapath::Workloads> workloads_;
     std::optional<datapath::CniContext> cni_;

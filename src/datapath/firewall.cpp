@@ -25,9 +25,16 @@ Result<> run(const std::string& commands) {
     return {};
 }
 
-std::string masquerade(const char* family, const net::Prefix& range) {
-    return fmt::format("    {0} saddr {1} {0} daddr != {1} oifname != \"bl*\" masquerade\n", family,
-                       range.to_string());
+std::string masquerade(const char* family, const net::Prefix& range,
+                       const std::vector<net::Prefix>& cluster) {
+    std::string text;
+    for (const auto& other : cluster) {
+        if (other.is_v4() == range.is_v4())
+            text += fmt::format("    {0} saddr {1} {0} daddr {2} accept\n", family,
+                                range.to_string(), other.to_string());
+    }
+    return text + fmt::format("    {0} saddr {1} {0} daddr != {1} oifname != \"bl*\" masquerade\n",
+                              family, range.to_string());
 }
 
 } // namespace
@@ -43,8 +50,8 @@ Result<> install_firewall(const FirewallOptions& options) {
     if (options.masquerade) {
         text +=
             "  chain outward {\n    type nat hook postrouting priority srcnat; policy accept;\n";
-        if (options.range4) text += masquerade("ip", *options.range4);
-        if (options.range6) text += masquerade("ip6", *options.range6);
+        if (options.range4) text += masquerade("ip", *options.range4, options.cluster);
+        if (options.range6) text += masquerade("ip6", *options.range6, options.cluster);
         text += "  }\n";
     }
     text += "}\n";

@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "net/address.h"
@@ -15,6 +16,8 @@ struct FirewallOptions {
     std::optional<net::Prefix> range4; // workloads' ranges
     std::optional<net::Prefix> range6;
     bool masquerade = true;
+    std::vector<net::Prefix>
+        cluster; // ranges of other nodes: reached under the workload's own address
 };
 
 // Replaces the table in one transaction. Acts in the current network namespace.

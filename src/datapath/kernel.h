@@ -34,6 +34,12 @@ struct MapUse {
     std::uint64_t entries = 0;
 };
 
+// A device by which other nodes reach the workloads here.
+struct Uplink {
+    std::uint32_t ifindex = 0;
+    bool tunnel = false;
+};
+
 struct SweepResult {
     std::uint32_t seen = 0;
     std::uint32_t removed = 0;
@@ -59,6 +65,8 @@ public:
     Result<> attach_sockets();
     Result<> attach(const model::Workload& workload);
     void detach(const model::Workload& workload);
+    // Exactly these: the programs of other devices go.
+    Result<> attach_uplinks(const std::vector<Uplink>& uplinks);
     // Removes attachments of interfaces that no workload has any more.
     void detach_all_but(const std::vector<model::Workload>& workloads);
 
