@@ -180,11 +180,13 @@ Result<> Node::take_over() {
         {[this](const model::Workload& workload) { return attach(workload); },
          [this](const model::Workload& workload) { detach(workload); }},
         [this](const model::Workload& workload) { return plumbing_->present(workload); }));
-    cni_.emplace(
-        datapath::CniContext{*plumbing_, *ipam_, *workloads_, cgroup_mount_, [this]() -> Result<> {
-                                 if (unenforced_.empty()) return {};
-                                 return fail(Code::unavailable, "{}", unenforced_);
-                             }});
+    cni_.emplace(datapath::CniContext{
+        *plumbing_, *ipam_, *workloads_, cgroup_mount_,
+        [this]() -> Result<> {
+            if (unenforced_.empty()) return {};
+            return fail(Code::unavailable, "{}", unenforced_);
+        },
+        [this](const model::Workload& workload) { return enforced(workload); }});
     TRY(datapath::reconcile_workloads(*cni_));
     datapath::replay_tombstones(*cni_, paths_.tombstones());
     return {};
@@ -332,7 +334,31 @@ Result<> Node::apply(const std::vector<model::Workload>& workloads) {
             log_warn(warning);
     }
     if (cluster_->pending()) cluster_->install(*kernel_, *plumbing_);
+    route_host_ports(compiled->host_ports);
     if (!compiled->gone.empty()) end_connections(compiled->gone, workloads);
+    return {};
+}
+
+// From elsewhere on this node host ports are services, and go on working when this fails.
+void Node::route_host_ports(const std::vector<datapath::HostPortRoute>& routes) {
+    if (host_ports_ == routes) return;
+    const auto done = datapath::set_host_ports(routes);
+    if (done) {
+        host_ports_ = routes;
+        return;
+    }
+    host_ports_.reset(); // tried again with the next change
+    log_error("host ports cannot be reached from outside", kv("error", done.error().message));
+}
+
+Result<> Node::enforced(const model::Workload& workload) const {
+    for (const auto& ip : workload.addresses) {
+        const auto endpoint = tables_.endpoints.find(datapath::to_abi(ip));
+        if (endpoint == tables_.endpoints.end() || endpoint->second.id != workload.id)
+            return fail(Code::not_found, "its address {} is not in force", ip.to_string());
+    }
+    if (!workload.host_ports.empty() && !host_ports_)
+        return fail(Code::not_found, "its host ports cannot be reached from outside");
     return {};
 }
 

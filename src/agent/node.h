@@ -115,6 +115,8 @@ private:
     [[nodiscard]] Security::Environment security_environment() const;
     void start_security();
     void start_hubble();
+    void route_host_ports(const std::vector<datapath::HostPortRoute>& routes);
+    [[nodiscard]] Result<> enforced(const model::Workload& workload) const;
     void end_connections(const std::vector<datapath::GoneBackend>& gone,
                          const std::vector<model::Workload>& workloads);
     Result<> watch_addresses();
@@ -142,7 +144,8 @@ private:
 
     std::shared_ptr<const model::Objects> objects_ = std::make_shared<model::Objects>();
     std::vector<net::Ip> host_addresses_;
-    datapath::Tables tables_; // as written
+    datapath::Tables tables_;                                        // as written
+    std::optional<std::vector<datapath::HostPortRoute>> host_ports_; // as in the firewall
     std::shared_ptr<const model::Directory> directory_ = std::make_shared<model::Directory>();
     std::vector<std::string> warnings_;
     std::string unenforced_;

@@ -1,6 +1,7 @@
 #include "datapath/kernel.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -72,6 +73,15 @@ Result<bl_config> make_config(const KernelOptions& options) {
             return fail(Code::invalid, "conntrack.timeouts: no state is called '{}'", state);
     }
     return config;
+}
+
+// Of the namespace that the agent runs in; 0: no socket is taken for the node's own.
+std::uint64_t netns_cookie() {
+    const Fd any(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    std::uint64_t cookie = 0;
+    socklen_t size = sizeof cookie;
+    if (!any || getsockopt(any.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size) != 0) return 0;
+    return cookie;
 }
 
 Result<> make_directory(const std::string& path) {
@@ -178,6 +188,8 @@ Result<std::unique_ptr<Kernel>> Kernel::load(const KernelOptions& options) {
 
     const bl_config config = TRY(make_config(options));
     TRY(state->pod->set_rodata(bytes(&config, sizeof config)));
+    const std::uint64_t node_netns = netns_cookie();
+    TRY(state->sock->set_rodata(bytes(&node_netns, sizeof node_netns)));
     TRY(state->pod->set_max_entries("bl_ct", options.ct_entries));
     TRY(state->pod->set_max_entries("bl_l7", options.l7_ring_bytes));
     for (auto* object : {state->pod.get(), state->sock.get()}) {
