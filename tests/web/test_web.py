@@ -271,7 +271,7 @@ class Web(scene.SharedNode):
 
     def test_requests_are_filtered_by_what_they_are(self):
         """Protocol, method, status and path of requests: chosen on the page, kept in the address."""
-        server = ("import http.server\n"
+        server = ("import http.server, socketserver\n"
                   "class H(http.server.BaseHTTPRequestHandler):\n"
                   "    protocol_version = 'HTTP/1.1'\n"
                   "    def do_GET(self):\n"
@@ -281,15 +281,17 @@ class Web(scene.SharedNode):
                   "        self.wfile.write(b'ok')\n"
                   "    do_DELETE = do_GET\n"
                   "    def log_message(self, *a): pass\n"
-                  "http.server.HTTPServer(('0.0.0.0', 8000), H).serve_forever()\n")
-        self.node.run("api", "/usr/bin/python3", "-c", server, namespace="shop", labels={"app": "api"}, flags=["--l7", "http"])
+                  "socketserver.ThreadingTCPServer(('0.0.0.0', 8000), H).serve_forever()\n")
+        self.node.run("api", "/usr/bin/python3", "-c", server, namespace="shop", labels={"app": "api"})
         self.addCleanup(self.node.stop, "shop/api")
+        self.node.apply([{"apiVersion": "v1", "kind": "Pod",
+                          "metadata": {"name": "api", "namespace": "shop", "annotations": {"beeline.io/l7": "true"}}}])
         url = f"http://{self.node.address('shop/api')}:8000"
 
         def ask():
             for words in (["/cart"], ["/missing"], ["-X", "DELETE", "/cart"]):
                 self.node.exec("ops/batch", "curl", "-sS", "-m", "2", *words[:-1], url + words[-1])
-            return len(self.node.flows(l7=1, method="DELETE", last=10)) > 0
+            return len(self.node.flows(l7=1, protocol="http", status="404", last=10)) > 0 and len(self.node.flows(l7=1, method="DELETE", last=10)) > 0
         harness.wait_for(ask, 15, "a request")
         rows = "[...document.querySelectorAll('.flows tbody tr')].map((row) => row.querySelector('.story').innerText)"
         page = self.visit("/flows")
@@ -315,10 +317,10 @@ class Web(scene.SharedNode):
         self.check_clean(page)
 
     def test_what_the_kernel_drops_is_listed(self):
-        self.node.udp("ops/batch", self.node.address("data/db"), 5353, timeout_ms=100)
+        self.node.udp("ops/batch", self.node.address("data/cache"), 5353, timeout_ms=100)
         self.assertTrue(self.node.api("GET", "/v1/kernel-drops")["drops"])
         page = self.visit("/drops?pod=ops/batch")
-        page.wait("/NO_SOCKET[^]*ops\\/batch[^]*data\\/db[^]*UDP:5353/.test(document.querySelector('.kernel').innerText)")
+        page.wait("/NO_SOCKET[^]*ops\\/batch[^]*data\\/cache[^]*UDP:5353/.test(document.querySelector('.kernel').innerText)")
         page = self.visit("/drops?pod=shop/cart")
         page.wait("document.querySelector('.cards').innerText !== ''")
         self.assertNotIn("5353", page.text(".kernel"))
