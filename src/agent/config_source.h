@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "source/etcd/options.h"
 #include "source/yaml.h"
 
 namespace beeline::agent {
@@ -17,13 +18,15 @@ struct KubernetesConfig {
     bool write_status = true;   // node condition, annotations and events
 };
 
-enum class SourceKind : std::uint8_t { files, kubernetes };
+enum class SourceKind : std::uint8_t { files, kubernetes, etcd };
 
 struct SourceSection {
     SourceKind kind = SourceKind::files;
     KubernetesConfig kubernetes;
+    source::EtcdOptions etcd;
 };
 
+// `manifests` is the folder of kind files.
 Result<> read_source(const source::yaml::Map& root, SourceSection& config, std::string& manifests);
 
 } // namespace beeline::agent

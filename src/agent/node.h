@@ -12,8 +12,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include "agent/cluster.h"
 #include "agent/config.h"
 #include "agent/hubble.h"
+#include "agent/kernel_drops.h"
 #include "agent/l7.h"
 #include "agent/security.h"
 #include "agent/service_map.h"
@@ -83,6 +85,8 @@ public:
     // Null when it is off or could not start: then hubble_error() says why.
     [[nodiscard]] const HubbleApi* hubble() const { return hubble_.get(); }
     [[nodiscard]] const std::string& hubble_error() const { return hubble_error_; }
+    // Any thread.
+    [[nodiscard]] const KernelDropWatch& kernel_drops() const { return kernel_drops_; }
     // Null when it is off.
     [[nodiscard]] const L7* l7() const { return l7_.get(); }
     // What the status says of the web page; set before the loop runs.
@@ -111,6 +115,8 @@ private:
     [[nodiscard]] Security::Environment security_environment() const;
     void start_security();
     void start_hubble();
+    void route_host_ports(const std::vector<datapath::HostPortRoute>& routes);
+    [[nodiscard]] Result<> enforced(const model::Workload& workload) const;
     void end_connections(const std::vector<datapath::GoneBackend>& gone,
                          const std::vector<model::Workload>& workloads);
     Result<> watch_addresses();
@@ -128,6 +134,7 @@ private:
 
     std::unique_ptr<datapath::Ipam> ipam_;
     std::unique_ptr<datapath::Plumbing> plumbing_;
+    std::unique_ptr<Cluster> cluster_;
     std::unique_ptr<datapath::Kernel> kernel_;
     std::unique_ptr<datapath::Workloads> workloads_;
     std::optional<datapath::CniContext> cni_;
@@ -137,7 +144,8 @@ private:
 
     std::shared_ptr<const model::Objects> objects_ = std::make_shared<model::Objects>();
     std::vector<net::Ip> host_addresses_;
-    datapath::Tables tables_; // as written
+    datapath::Tables tables_;                                        // as written
+    std::optional<std::vector<datapath::HostPortRoute>> host_ports_; // as in the firewall
     std::shared_ptr<const model::Directory> directory_ = std::make_shared<model::Directory>();
     std::vector<std::string> warnings_;
     std::string unenforced_;
@@ -158,6 +166,7 @@ private:
     std::unique_ptr<ebpf::Ring> ring_;
     std::unique_ptr<observe::Consumer> consumer_;
     std::unique_ptr<L7> l7_;
+    KernelDropWatch kernel_drops_;
 
     std::optional<Security::Begun> security_begun_; // until start_security()
     std::unique_ptr<Security> security_;

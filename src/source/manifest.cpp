@@ -195,6 +195,13 @@ std::string_view kind_name(ObjectKind kind) {
     return "";
 }
 
+std::string_view kind_plural(ObjectKind kind) {
+    for (const auto& facts : kinds()) {
+        if (facts.kind == kind) return facts.short_names.front();
+    }
+    return "";
+}
+
 std::optional<ObjectKind> parse_kind(std::string_view text) {
     const auto wanted = lower(text);
     if (wanted.empty()) return std::nullopt;

@@ -15,7 +15,8 @@ namespace beeline::source {
 
 enum class ObjectKind { namespace_, node, pod, service, endpoint_slice, network_policy };
 
-std::string_view kind_name(ObjectKind kind); // "NetworkPolicy"
+std::string_view kind_name(ObjectKind kind);   // "NetworkPolicy"
+std::string_view kind_plural(ObjectKind kind); // "networkpolicies"
 // Any case; also the plural and kubectl's short names ("netpol", "svc").
 std::optional<ObjectKind> parse_kind(std::string_view text);
 inline bool has_namespace(ObjectKind kind) {

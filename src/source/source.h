@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "loop/loop.h"
 #include "model/objects.h"
+#include "model/workload.h"
 #include "source/manifest.h"
 
 namespace beeline::source {
@@ -66,6 +67,12 @@ struct FailedPod {
     std::string message;
 };
 
+// What this machine is and has.
+struct Announcement {
+    model::ClusterNode node;
+    std::vector<model::Workload> workloads;
+};
+
 // Level-triggered: every set is published as a whole, and whatever happened in between, the last one is what the place
 // says. While the place cannot be reached the last set stays in force. Everything is called and publishes on the loop's
 // thread; a source that waits for others does so in threads of its own.
@@ -90,6 +97,11 @@ public:
     }
     virtual void pod_failed(const FailedPod& pod) { (void)pod; }
 
+    // Where other machines learn of this one by the source, they do from now on; elsewhere nothing happens.
+    virtual void announce(Announcement) {}
+
+    // True: apply() and remove() wait for a server, and are called on any thread but the loop's, while the loop runs.
+    [[nodiscard]] virtual bool waits() const { return false; }
     // All objects of the text or none. Code::unsupported where objects are changed by other means.
     virtual Result<ApplyReport> apply(std::string_view yaml, bool dry_run) = 0;
     virtual Result<> remove(std::string_view kind, const model::ObjectName& name) = 0;
