@@ -484,8 +484,10 @@ BL_STEP int related(struct __sk_buff *skb, struct bl_packet *p)
 		return TC_ACT_SHOT;
 	from_pod = !(p->flags & PKT_TO_POD);
 	reason = from_pod		      ? spoofed(skb, p)
-		 : p->flags & PKT_FROM_NODE ? 0
+		 : p->flags & PKT_FROM_NODE ? encap_arrived(skb, p)
 					      : misdirected(skb, p);
+	if (reason < 0)
+		return TC_ACT_OK;
 	if (reason)
 		return drop(skb, p, NULL, reason);
 	reason = parse_quoted(skb, p->inner_off, p->flags & PKT_V4, &inner);
