@@ -32,7 +32,6 @@ BL_STEP int from_node_slow(struct __sk_buff *skb, struct bl_packet *p)
 	if (verdict || !ep)
 		return drop(skb, p, NULL, verdict ?: BL_DROP_UNKNOWN_ENDPOINT);
 	out = ep->ifindex;
-	sender = encap_sender(&p->key.src);
 	ct = p->flags & PKT_NEW ? NULL : ct_lookup(&p->key, &dir);
 	if (ct && ct->flags & BL_CT_FRONTEND)
 		return drop(skb, p, NULL, BL_DROP_SERVICE_TUPLE);
@@ -41,6 +40,7 @@ BL_STEP int from_node_slow(struct __sk_buff *skb, struct bl_packet *p)
 
 		return open_connection(skb, p, &none, false) ? TC_ACT_SHOT : forward(skb, p, out);
 	}
+	sender = encap_sender(&p->key.src);
 	in = dir == CT_CLIENT ? ct->ifindex[CT_CLIENT] : ct->ifindex[CT_SERVER];
 	if (ct->epoch != epoch || in != sender || ct->flags & BL_CT_REVOKED) {
 		verdict = judge_again(skb, ct, p, dir, epoch);

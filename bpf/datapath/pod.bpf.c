@@ -571,8 +571,12 @@ BL_STEP int open_connection(struct __sk_buff *skb, const struct bl_packet *p,
 	}
 	if (verdict)
 		return drop(skb, p, ct, verdict);
-	if (!from_pod)
-		ct->ifindex[CT_CLIENT] = p->flags & PKT_FROM_NODE ? encap_sender(&p->key.src) : 0;
+	if (!(p->flags & PKT_FROM_NODE)) {
+		if (!from_pod)
+			ct->ifindex[CT_CLIENT] = 0;
+	} else if (!ct->ifindex[CT_CLIENT]) {
+		ct->ifindex[CT_CLIENT] = encap_sender(&p->key.src);
+	}
 	if (ct_stray(skb, p))
 		return 0;
 	ct->epoch = epoch;

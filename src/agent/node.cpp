@@ -14,7 +14,6 @@
 #include "agent/flow_source.h"
 #include "agent/make_source.h"
 #include "base/log.h"
-#include "datapath/firewall.h"
 #include "net/namespace.h"
 #include "net/sock_diag.h"
 
@@ -145,9 +144,9 @@ Result<> Node::prepare() {
     network.state = paths_.state;
     plumbing_ = std::make_unique<datapath::Plumbing>(TRY(datapath::Plumbing::create(network)));
     TRY(plumbing_->prepare_node());
-    TRY(datapath::install_firewall({config_.range4, config_.range6, config_.masquerade, {}}));
-
     cluster_ = TRY(Cluster::create(config_));
+    TRY(cluster_->install_firewall());
+
     netlink_ = std::make_unique<net::Netlink>(TRY(net::Netlink::open()));
     TRY(watch_addresses());
     TRY(read_addresses());

@@ -47,6 +47,14 @@ Result<> install_firewall(const FirewallOptions& options) {
                         "    meta mark {0:#x} reject with icmpx type port-unreachable\n"
                         "  }}\n",
                         BL_MARK_REFUSE);
+    // Every flow inside has an outer port of its own: tracking them would cost more than the tunnel.
+    if (options.tunnel_port != 0) {
+        for (const char* hook : {"prerouting", "output"})
+            text += fmt::format(
+                "  chain tunnel_{0} {{\n    type filter hook {0} priority raw; policy accept;\n"
+                "    udp dport {1} notrack\n  }}\n",
+                hook, options.tunnel_port);
+    }
     if (options.masquerade) {
         text +=
             "  chain outward {\n    type nat hook postrouting priority srcnat; policy accept;\n";

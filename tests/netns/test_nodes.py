@@ -122,5 +122,216 @@ class VxlanClsact(_Paths, Shared):
     config = {"datapath": {"attach": "clsact"}}
 
 
+
+def denied(answer):
+    return answer["error"] in ("TIMEOUT", "CLOSED")
+
+
+class _Rules:
+    """Policies on both sides. Every test removes what it applied."""
+
+    def applied(self, *documents, nodes=None):
+        documents = list(documents)
+        self.c.apply(documents, nodes)
+        for document in documents:
+            self.addCleanup(self.c.delete, document["kind"], document["metadata"]["name"], "default", nodes)
+
+    def ask(self, number, name, family, port=80):
+        return self.c[number].tcp(name, self.web(family), port, timeout_ms=400)["error"]
+
+    def test_ingress_where_the_receiver_is(self):
+        self.applied(policy("web", {"app": "web"}, "default", ingress=[
+            {"from": [{"podSelector": {"matchLabels": {"app": "client"}}}], "ports": [{"port": 80}]}]), nodes=[self.c[1]])
+        for family in FAMILIES:
+            with self.subTest(family=family):
+                self.assertEqual(self.ask(0, "client", family), "")
+                self.assertEqual(self.ask(0, "client", family, 81), "TIMEOUT")
+                self.assertEqual(self.ask(0, "other", family), "TIMEOUT")
+        flow = self.c[1].wait_flow(lambda f: f["verdict"] == "DROPPED" and f["source"].get("name") == "other")
+        self.assertEqual(flow["destination"]["name"], "web")
+        self.assertEqual(flow["drop_reason"], "POLICY_DENIED")
+        seen = self.c[0].wait_flow(lambda f: f["source"].get("name") == "other" and f["destination"].get("name") == "web")
+        self.assertEqual(seen["verdict"], "FORWARDED", "the sender's node lets it go: its own policies do not mind")
+
+    def test_egress_where_the_sender_is(self):
+        self.applied(policy("client", {"app": "client"}, "default", egress=[
+            {"to": [{"podSelector": {"matchLabels": {"app": "web"}}}], "ports": [{"port": 80}]}], types=["Egress"]))
+        for family in FAMILIES:
+            with self.subTest(family=family):
+                self.assertEqual(self.ask(0, "client", family), "")
+                self.assertEqual(self.ask(0, "client", family, 81), "TIMEOUT")
+                self.assertEqual(self.ask(0, "other", family, 81), "")
+        flow = self.c[0].wait_flow(lambda f: f["verdict"] == "DROPPED" and f["source"].get("name") == "client")
+        self.assertEqual(flow["destination"]["name"], "web")
+
+    def test_established_connection_is_cut_and_given_back(self):
+        hold = self.c[0].hold("other", 1, self.web(4), 80, timeout_ms=500)
+        try:
+            self.assertEqual(hold.ping()["replied"], 1)
+            document = policy("web", {"app": "web"}, "default", ingress=[])
+            self.c.apply(document, [self.c[1]])
+            self.assertEqual(hold.ping()["replied"], 0)
+            self.c.delete("NetworkPolicy", "web", nodes=[self.c[1]])
+            self.assertEqual(self.ask(0, "other", 4), "")
+        finally:
+            hold.close()
+
+    def test_hosts(self):
+        """The own node reaches its workloads always; another node only as an address that a policy names."""
+        self.applied(policy("web", {"app": "web"}, "default", ingress=[]), nodes=[self.c[1]])
+        for family in FAMILIES:
+            with self.subTest(family=family):
+                self.assertEqual(self.c[1].tcp("host", self.web(family), 80, timeout_ms=400)["error"], "")
+                self.assertEqual(self.c[0].tcp("host", self.web(family), 80, timeout_ms=400)["error"], "TIMEOUT")
+        flow = self.c[1].wait_flow(lambda f: f["verdict"] == "DROPPED" and f["source"]["kind"] == "remote" and
+                                   not f["source"].get("namespace"))
+        self.assertEqual(flow["source"]["name"], "node-0")
+        blocks = [{"ipBlock": {"cidr": underlay(0, 4) + "/32"}}, {"ipBlock": {"cidr": underlay(0, 6) + "/128"}}]
+        self.c.apply(policy("web", {"app": "web"}, "default", ingress=[{"from": blocks}]), [self.c[1]])
+        for family in FAMILIES:
+            with self.subTest("named", family=family):
+                self.assertEqual(self.c[0].tcp("host", self.web(family), 80, timeout_ms=400)["error"], "")
+                self.assertEqual(self.ask(0, "client", family), "TIMEOUT")
+
+    def test_services(self):
+        self.applied({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "default"},
+                      "spec": {"clusterIP": "10.96.0.80", "clusterIPs": ["10.96.0.80", "fd00:96::80"],
+                               "selector": {"app": "web"},
+                               "ports": [{"name": "http", "protocol": "TCP", "port": 8080, "targetPort": 80},
+                                         {"name": "dns", "protocol": "UDP", "port": 5353, "targetPort": 53}]}})
+        for address, family in (("10.96.0.80", 4), ("fd00:96::80", 6)):
+            for number, where in ((0, "client"), (0, "host"), (1, "local"), (1, "host")):
+                with self.subTest(family=family, node=number, where=where):
+                    answer = self.c[number].tcp(where, address, 8080, timeout_ms=1000)
+                    self.assertEqual((answer["error"], answer["reply"][:4]), ("", "web "))
+                    answer = self.c[number].udp(where, address, 5353, timeout_ms=1000)
+                    self.assertEqual((answer["error"], answer["reply"][:4]), ("", "web "))
+            with self.subTest("packet by packet", family=family):
+                # A process outside of the agent's cgroup: no socket hook translates for it.
+                netns = self.c[0].workload("client")["netns"]
+                done = subprocess.run(["nsenter", f"--net={netns}", harness.BLTEST, "tcp", address, "8080"], capture_output=True,
+                                      text=True, timeout=20, check=False)
+                self.assertIn("web ", done.stdout)
+        flow = self.c[0].wait_flow(lambda f: f.get("service") == "default/web" and f["source"].get("name") == "client")
+        self.assertEqual(flow["destination"]["name"], "web")
+
+
+class VxlanRules(_Rules, Shared):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.c.run(0, "other", labels={"app": "other"})
+
+    def test_sources_that_lie(self):
+        """What the tunnel brings must come from the node of its source; what comes beside it must not claim a workload."""
+        web, client = self.c[1].address("web"), self.c[0].address("client")
+        before = self.drops()
+        stranger = "192.0.2.77"
+        self.c[0]._ip("addr", "add", f"{stranger}/24", "dev", "up0")
+        self.addCleanup(self.c[0]._ip, "addr", "del", f"{stranger}/24", "dev", "up0")
+        code = f"""
+from scapy.all import *
+inner = Ether(dst="02:00:00:00:00:01", src="02:00:00:00:00:02") / IP(src="{client}", dst="{web}") / UDP(sport=7, dport=53) / b"hi"
+around = lambda src, vni: IP(src=src, dst="{underlay(1, 4)}") / UDP(sport=5, dport=8472, chksum=0) / VXLAN(vni=vni, flags=8) / inner
+send([around("{stranger}", 1), around("{underlay(0, 4)}", 77)], verbose=0)
+inner[IP].src = "{web}"
+send(around("{underlay(0, 4)}", 1), verbose=0)
+send(IP(src="{client}", dst="{web}") / UDP(sport=7, dport=53) / b"hi", iface="up0", verbose=0)
+"""
+        code, _, err = self.c[0].host("/usr/bin/python3", "-c", code)
+        self.assertEqual(code, 0, err)
+        harness.wait_for(lambda: self.drops().get("TUNNEL_SOURCE", 0) - before.get("TUNNEL_SOURCE", 0) == 2, 5,
+                         "two drops of a foreign tunnel source")
+        harness.wait_for(lambda: self.drops().get("INVALID_SOURCE_IP", 0) > before.get("INVALID_SOURCE_IP", 0), 5,
+                         "a drop of a local source from the tunnel")
+
+    def drops(self):
+        return {row["reason"]: row["packets"] for row in self.c[1].api("GET", "/v1/status")["drops"]}
+
+
+class DirectRules(_Rules, Shared):
+    mode = "direct"
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.c.run(0, "other", labels={"app": "other"})
+
+
+class Life(harness.TestCase):
+    """Nodes and workloads that come and go."""
+
+    def test_life(self):
+        for mode in ("vxlan", "direct"):
+            with self.subTest(mode), Cluster(2, mode) as c:
+                c.run(1, "web", *harness.serve("web", tcp=[80], udp=[53]), labels={"app": "web"})
+                c.run(0, "client", labels={"app": "client"})
+                self.restart(c)
+                self.reuse(c)
+                self.node_goes(c)
+                self.cleanup(c)
+
+    def restart(self, c):
+        """Connections between nodes outlive both agents."""
+        holds = [c[0].hold("client", 5, c[1].address("web", f), 80) for f in FAMILIES]
+        for node in c:
+            node.stop_agent()
+        for hold in holds:
+            self.assertEqual(hold.ping()["replied"], 5, "without agents")
+        for node in c:
+            node.start_agent()
+        for hold in holds:
+            self.assertEqual(hold.ping()["replied"], 5, "with new agents")
+            hold.close()
+
+    def reuse(self, c):
+        """An address that passes to another workload brings no permission along, on neither side."""
+        c.apply(policy("web", {"app": "web"}, "default", ingress=[
+            {"from": [{"podSelector": {"matchLabels": {"app": "client"}}}]}]))
+        address = "10.110.0.77"
+        static = ["--ip", address]
+        for _ in range(3):
+            c.run(0, "good", labels={"app": "client"}, flags=static)
+            self.assertEqual(c[0].udp("good", c[1].address("web"), 53, source_port=4000)["error"], "")
+            self.assertEqual(c[0].tcp("good", c[1].address("web"), 80, source_port=4001)["error"], "")
+            c[0].stop("default/good")
+            # The other node hears of both at once.
+            c[0].run("bad", labels={"app": "other"}, flags=static)
+            c[1].apply([c.pod_object(0, "good", [], labels={"app": "client"}),
+                        c.pod_object(0, "bad", [address], labels={"app": "other"})])
+            self.assertEqual(c[0].udp("bad", c[1].address("web"), 53, source_port=4000, timeout_ms=300)["error"], "TIMEOUT")
+            self.assertEqual(c[0].tcp("bad", c[1].address("web"), 80, source_port=4001, timeout_ms=300)["error"], "TIMEOUT")
+            c[0].stop("default/bad")
+            c.delete("Pod", "good", nodes=[c[0], c[1]])
+            c.delete("Pod", "bad", nodes=[c[1]])
+        c.delete("NetworkPolicy", "web")
+
+    def node_goes(self, c):
+        """A node that is deleted has no path; when it returns, with another number and its old address, all is as before."""
+        hold = c[0].hold("client", 1, c[1].address("web"), 80, timeout_ms=500)
+        self.assertEqual(hold.ping()["replied"], 1)
+        c.delete("Node", "node-1", "", nodes=[c[0]])
+        self.assertEqual(c[0].api("GET", "/v1/status")["nodes"]["others"], [])
+        self.assertEqual(c[0].host("ip", "route", "show", "proto", "190")[1], "")
+        self.assertNotEqual(c[0].tcp("client", c[1].address("web"), 80, timeout_ms=300)["error"], "")
+        c.apply(c.node_object(1), [c[0]])
+        self.assertEqual(c[0].tcp("client", c[1].address("web"), 80)["error"], "")
+        self.assertEqual(hold.ping()["replied"], 1, "the connection goes on")
+        hold.close()
+        # The machine itself dies, and comes back without its connections.
+        c[1]._ip("link", "set", "up0", "down")
+        self.assertEqual(c[0].tcp("client", c[1].address("web"), 80, timeout_ms=300)["error"], "TIMEOUT")
+        c[1]._ip("link", "set", "up0", "up")
+        harness.wait_for(lambda: c[0].tcp("client", c[1].address("web"), 80, timeout_ms=500)["error"] == "", 15, "the node's return")
+
+    def cleanup(self, c):
+        c[0].stop_agent()
+        code, _, err = c[0].cleanup()
+        self.assertEqual(code, 0, err)
+        self.assertEqual(c[0].host("ip", "route", "show", "proto", "190")[1], "")
+        self.assertNotIn("bl_", c[0].host("ip", "-br", "link")[1])
+
+
+
 if __name__ == "__main__":
     harness.main()
