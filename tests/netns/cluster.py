@@ -9,8 +9,6 @@ Every node has the same Node and Pod manifests, as a source for a cluster would 
 """
 import contextlib
 
-import yaml
-
 import harness
 from harness import _run
 
@@ -34,20 +32,17 @@ class Cluster:
         self.nodes = []
         self.count = count
         self.switch = None
-        self._objects = {}
 
     def __enter__(self):
         try:
             for number in range(self.count):
                 self._add(number)
-            for node in self.nodes:
-                for text in self._objects.values():
-                    self._write(node, text)
             if self._with_agent:
                 for node in self.nodes:
                     node.start_agent(wait=False)
                 for node in self.nodes:
                     node.wait_ready()
+                self.apply([self.node_object(number) for number in range(self.count)])
         except BaseException:
             self.close(failed=True)
             raise
@@ -93,19 +88,12 @@ class Cluster:
             node._ip("addr", "add", f"{underlay(number, family)}/{24 if family == 4 else 64}", "dev", "up0",
                      *(["nodad"] if family == 6 else []))
         node._ip("link", "set", "up0", "up")
-        self._objects[("Node", f"node-{number}")] = self.node_object(number)
 
     def node_object(self, number, ready=True):
         return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": f"node-{number}"},
                 "spec": {"podCIDR": ranges(number)[0], "podCIDRs": ranges(number)},
                 "status": {"addresses": [{"type": "InternalIP", "address": underlay(number, f)} for f in self.outer],
                            "conditions": [{"type": "Ready", "status": "True" if ready else "False"}]}}
-
-    @staticmethod
-    def _write(node, document):
-        name = f"{document['kind']}-{document['metadata'].get('namespace', '')}-{document['metadata']['name']}.yaml".lower()
-        with open(f"{node.manifests}/{name}", "w") as file:
-            yaml.safe_dump(document, file)
 
     # --- objects --------------------------------------------------------------------------------
 

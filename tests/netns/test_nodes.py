@@ -1,11 +1,8 @@
 #!/usr/bin/env python3
 """Workloads on different nodes: VXLAN and direct routes, policy on both sides, services, life and death of nodes."""
 import json
-import os
 import subprocess
-import time
 
-import cluster
 import harness
 from cluster import FAMILIES, Cluster, underlay
 from scene import policy
@@ -149,7 +146,7 @@ class _Rules:
                 self.assertEqual(self.ask(0, "other", family), "TIMEOUT")
         flow = self.c[1].wait_flow(lambda f: f["verdict"] == "DROPPED" and f["source"].get("name") == "other")
         self.assertEqual(flow["destination"]["name"], "web")
-        self.assertEqual(flow["drop_reason"], "POLICY_DENIED")
+        self.assertEqual(flow["drop_reason"]["name"], "POLICY_DENIED")
         seen = self.c[0].wait_flow(lambda f: f["source"].get("name") == "other" and f["destination"].get("name") == "web")
         self.assertEqual(seen["verdict"], "FORWARDED", "the sender's node lets it go: its own policies do not mind")
 
@@ -212,8 +209,34 @@ class _Rules:
                 done = subprocess.run(["nsenter", f"--net={netns}", harness.BLTEST, "tcp", address, "8080"], capture_output=True,
                                       text=True, timeout=20, check=False)
                 self.assertIn("web ", done.stdout)
-        flow = self.c[0].wait_flow(lambda f: f.get("service") == "default/web" and f["source"].get("name") == "client")
+        flow = self.c[0].wait_flow(lambda f: f.get("service", {}).get("name") == "default/web" and f["source"].get("name") == "client")
         self.assertEqual(flow["destination"]["name"], "web")
+
+
+LIAR = """
+import json, socket, struct, sys
+to, web, lies = json.loads(sys.argv[1])
+def sum16(data):
+    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
+    while total >> 16: total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+def ip(source, target, payload):
+    head = lambda check: struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), 1, 0, 64, 17, check,
+                                     socket.inet_aton(source), socket.inet_aton(target))
+    return head(sum16(head(0))) + payload
+def udp(sport, dport, payload):
+    return struct.pack("!HHHH", sport, dport, 8 + len(payload), 0) + payload
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+for outer, vni, inner in lies:
+    packet = ip(inner, web, udp(7, 53, b"hi"))
+    if outer is None:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, 0)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"up0")
+        raw.sendto(packet, (to, 0))
+    else:
+        frame = bytes.fromhex("020000000001" "020000000002" "0800") + packet
+        raw.sendto(ip(outer, to, udp(5, 8472, struct.pack("!II", 8 << 24, vni << 8) + frame)), (to, 0))
+"""
 
 
 class VxlanRules(_Rules, Shared):
@@ -229,16 +252,9 @@ class VxlanRules(_Rules, Shared):
         stranger = "192.0.2.77"
         self.c[0]._ip("addr", "add", f"{stranger}/24", "dev", "up0")
         self.addCleanup(self.c[0]._ip, "addr", "del", f"{stranger}/24", "dev", "up0")
-        code = f"""
-from scapy.all import *
-inner = Ether(dst="02:00:00:00:00:01", src="02:00:00:00:00:02") / IP(src="{client}", dst="{web}") / UDP(sport=7, dport=53) / b"hi"
-around = lambda src, vni: IP(src=src, dst="{underlay(1, 4)}") / UDP(sport=5, dport=8472, chksum=0) / VXLAN(vni=vni, flags=8) / inner
-send([around("{stranger}", 1), around("{underlay(0, 4)}", 77)], verbose=0)
-inner[IP].src = "{web}"
-send(around("{underlay(0, 4)}", 1), verbose=0)
-send(IP(src="{client}", dst="{web}") / UDP(sport=7, dport=53) / b"hi", iface="up0", verbose=0)
-"""
-        code, _, err = self.c[0].host("/usr/bin/python3", "-c", code)
+        # (device, outer source or none, VNI, inner source)
+        lies = [(stranger, 1, client), (underlay(0, 4), 77, client), (underlay(0, 4), 1, web), (None, 0, client)]
+        code, _, err = self.c[0].host("/usr/bin/python3", "-c", LIAR, json.dumps([underlay(1, 4), web, lies]))
         self.assertEqual(code, 0, err)
         harness.wait_for(lambda: self.drops().get("TUNNEL_SOURCE", 0) - before.get("TUNNEL_SOURCE", 0) == 2, 5,
                          "two drops of a foreign tunnel source")
@@ -246,7 +262,7 @@ send(IP(src="{client}", dst="{web}") / UDP(sport=7, dport=53) / b"hi", iface="up
                          "a drop of a local source from the tunnel")
 
     def drops(self):
-        return {row["reason"]: row["packets"] for row in self.c[1].api("GET", "/v1/status")["drops"]}
+        return {row["reason"]: row["count"] for row in self.c[1].api("GET", "/v1/status")["drops"]}
 
 
 class DirectRules(_Rules, Shared):
@@ -289,22 +305,39 @@ class Life(harness.TestCase):
         c.apply(policy("web", {"app": "web"}, "default", ingress=[
             {"from": [{"podSelector": {"matchLabels": {"app": "client"}}}]}]))
         address = "10.110.0.77"
-        static = ["--ip", address]
-        for _ in range(3):
-            c.run(0, "good", labels={"app": "client"}, flags=static)
+        for attempt in range(3):
+            good = self.attach(c[0], f"good{attempt}", "good", address, {"app": "client"})
+            c.apply(c.pod_object(0, "good", [address], labels={"app": "client"}), [c[1]])
             self.assertEqual(c[0].udp("good", c[1].address("web"), 53, source_port=4000)["error"], "")
             self.assertEqual(c[0].tcp("good", c[1].address("web"), 80, source_port=4001)["error"], "")
-            c[0].stop("default/good")
+            self.detach(c[0], *good)
+            bad = self.attach(c[0], f"bad{attempt}", "bad", address, {"app": "other"})
             # The other node hears of both at once.
-            c[0].run("bad", labels={"app": "other"}, flags=static)
-            c[1].apply([c.pod_object(0, "good", [], labels={"app": "client"}),
-                        c.pod_object(0, "bad", [address], labels={"app": "other"})])
+            c.apply([c.pod_object(0, "good", [], labels={"app": "client"}),
+                     c.pod_object(0, "bad", [address], labels={"app": "other"})], [c[1]])
             self.assertEqual(c[0].udp("bad", c[1].address("web"), 53, source_port=4000, timeout_ms=300)["error"], "TIMEOUT")
             self.assertEqual(c[0].tcp("bad", c[1].address("web"), 80, source_port=4001, timeout_ms=300)["error"], "TIMEOUT")
-            c[0].stop("default/bad")
-            c.delete("Pod", "good", nodes=[c[0], c[1]])
-            c.delete("Pod", "bad", nodes=[c[1]])
+            self.detach(c[0], *bad)
+            for name in ("good", "bad"):
+                c.delete("Pod", name, nodes=[c[1]])
         c.delete("NetworkPolicy", "web")
+
+    @staticmethod
+    def attach(node, container, name, address, labels):
+        """A workload with a chosen address, as a runtime makes it."""
+        netns = node.make_netns(container)
+        config = node.cni_config(args={"cni": {"ips": [address], "labels": [{"key": k, "value": v} for k, v in labels.items()]}})
+        code, out, err = node.cni("ADD", container, netns, config=config,
+                                  args=f"IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={name}")
+        if code != 0:
+            raise AssertionError(f"{out} {err}")
+        return container, netns, config
+
+    @staticmethod
+    def detach(node, container, netns, config):
+        code, out, err = node.cni("DEL", container, netns, config=config)
+        if code != 0:
+            raise AssertionError(f"{out} {err}")
 
     def node_goes(self, c):
         """A node that is deleted has no path; when it returns, with another number and its old address, all is as before."""
