@@ -45,6 +45,7 @@ Result<> read_network(const yaml::Map& root, Config& config) {
         "network", {"ipv4", "ipv6", "mtu", "masquerade", "addressRestSeconds", "mode", "vxlan"}));
     if (!map) return {};
     TRY(read_node_paths(*map, config.paths));
+    config.own_ranges = map->find("ipv4") || map->find("ipv6");
     config.range4 = TRY(range(*map, "ipv4", true, config.range4));
     config.range6 = TRY(range(*map, "ipv6", false, config.range6));
     if (!config.range4 && !config.range6) {

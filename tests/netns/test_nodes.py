@@ -366,5 +366,41 @@ class Life(harness.TestCase):
 
 
 
+class Ranges(harness.TestCase):
+    """The node's own range is what its Node object says, unless the configuration has one."""
+
+    def test_from_the_node_object(self):
+        node = harness.Node(config={"network": {"mode": "vxlan"}}, agent=False)
+        with node:
+            config = node.config_file
+            with open(config) as file:
+                text = file.read()
+            text = "\n".join(line for line in text.splitlines() if "ipv4" not in line and "ipv6" not in line)
+            with open(config, "w") as file:
+                file.write(text)
+            node.start_agent()
+            netns = node.make_netns("early")
+            code, out, _ = node.cni("ADD", "early", netns)
+            self.assertNotEqual(code, 0)
+            self.assertIn("podCIDRs", json.dumps(out))
+            for attempt, ranges in enumerate((["10.44.0.0/24", "fd44::/64"], ["10.45.0.0/24"])):
+                node.apply([{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-under-test"},
+                             "spec": {"podCIDR": ranges[0], "podCIDRs": ranges}}])
+
+                def in_force(ranges=ranges):
+                    addresses = node.api("GET", "/v1/status")["addresses"]
+                    return addresses["ipv4"]["range"] == ranges[0]
+                harness.wait_for(lambda: self.quietly(in_force), 15, f"ranges {ranges}")
+                entry = node.run(f"web{attempt}", "sleep", "600")
+                self.assertEqual(entry["addresses"][0].rsplit(".", 1)[0], ranges[0].rsplit(".", 1)[0])
+
+    @staticmethod
+    def quietly(what):
+        try:
+            return what()
+        except OSError:
+            return False
+
+
 if __name__ == "__main__":
     harness.main()
