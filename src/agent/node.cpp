@@ -4,9 +4,11 @@
 #include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <ctime>
 #include <filesystem>
 
@@ -15,7 +17,6 @@
 #include "agent/flow_source.h"
 #include "agent/make_source.h"
 #include "base/log.h"
-#include "datapath/firewall.h"
 #include "net/namespace.h"
 #include "net/sock_diag.h"
 
@@ -116,6 +117,7 @@ Result<> Node::prepare() {
     TRY(make_directory(paths_.state, 0700));
     lock_ = TRY(lock_instance(paths_.run + "/beelined.lock"));
     if (config_.history.path.empty()) config_.history.path = paths_.state + "/history.db";
+    recall_pod_ranges(paths_.state + "/pod-ranges.json", config_);
     history_.emplace(config_.history, store_); // before anything is stored: numbers go on
     TRY(ebpf::mount_file_systems());
     probing_ = std::async(std::launch::async, ebpf::probe_features);
@@ -146,9 +148,9 @@ Result<> Node::prepare() {
     network.state = paths_.state;
     plumbing_ = std::make_unique<datapath::Plumbing>(TRY(datapath::Plumbing::create(network)));
     TRY(plumbing_->prepare_node());
-    TRY(datapath::install_firewall({config_.range4, config_.range6, config_.masquerade, {}}));
-
     cluster_ = TRY(Cluster::create(config_));
+    TRY(cluster_->install_firewall());
+
     netlink_ = std::make_unique<net::Netlink>(TRY(net::Netlink::open()));
     TRY(watch_addresses());
     TRY(read_addresses());
@@ -183,6 +185,7 @@ Result<> Node::take_over() {
     cni_.emplace(datapath::CniContext{
         *plumbing_, *ipam_, *workloads_, cgroup_mount_,
         [this]() -> Result<> {
+            if (!no_ranges_.empty()) return fail(Code::unavailable, "{}", no_ranges_);
             if (unenforced_.empty()) return {};
             return fail(Code::unavailable, "{}", unenforced_);
         },
@@ -203,6 +206,7 @@ Result<> Node::run() {
     if (config_.l7.choice.mode != model::L7Choice::Mode::off)
         l7_ = TRY(L7::start(config_.l7, *kernel_, store_, names_, cgroup_mount_));
     ready_ = true;
+    check_ranges();
     (void)cluster_->plan(*objects_);
     TRY(reconcile());
     // Programs are replaced in place by this run's.
@@ -400,9 +404,29 @@ void Node::publish(std::shared_ptr<const model::Objects> objects) {
     const bool policies = objects_->policies != objects->policies;
     const bool nodes = objects_->nodes != objects->nodes;
     objects_ = std::move(objects);
-    if (ready_ && nodes) (void)cluster_->plan(*objects_);
+    if (ready_ && nodes) {
+        check_ranges();
+        (void)cluster_->plan(*objects_);
+    }
     if (policies && hubble_) hubble_->policy_updated(objects_->policies.size());
     if (ready_) (void)reconcile(); // a failure is kept for status() and told to whoever applied
+}
+
+void Node::check_ranges() {
+    const auto ranges = check_pod_ranges(paths_.state + "/pod-ranges.json", config_, *objects_);
+    std::string why;
+    if (!ranges) {
+        why = ranges.error().message;
+    } else if (*ranges == PodRanges::unknown) {
+        why = fmt::format("no Node object {} with podCIDRs, and no range in the configuration",
+                          config_.node);
+    } else if (*ranges == PodRanges::outdated) {
+        why = "the node's pod ranges changed: the agent begins anew";
+        must_restart_ = true;
+        kill(getpid(), SIGTERM);
+    }
+    if (why != no_ranges_ && !why.empty()) log_warn(why);
+    no_ranges_ = why;
 }
 
 // Connections to a backend that no longer exists would hang: TCP is reset in the client's namespace; connected UDP sockets

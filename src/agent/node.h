@@ -17,6 +17,7 @@
 #include "agent/hubble.h"
 #include "agent/kernel_drops.h"
 #include "agent/l7.h"
+#include "agent/pod_ranges.h"
 #include "agent/security.h"
 #include "agent/service_map.h"
 #include "api/client/paths.h"
@@ -71,6 +72,8 @@ public:
     [[nodiscard]] const std::vector<ebpf::Feature>& features() const { return features_; }
     [[nodiscard]] std::uint32_t connections() const { return connections_; }
     [[nodiscard]] std::int64_t started() const { return started_; } // seconds since the epoch
+    // The node's ranges of workloads changed: the agent must begin anew. It has told itself to stop.
+    [[nodiscard]] bool must_restart() const { return must_restart_; }
     // Null when it is off or could not start: then security_error() says why.
     [[nodiscard]] Security* security() { return security_.get(); }
     [[nodiscard]] const std::string& security_error() const { return security_error_; }
@@ -112,6 +115,7 @@ private:
     Result<> attach(const model::Workload& workload);
     void detach(const model::Workload& workload);
     void publish(std::shared_ptr<const model::Objects> objects);
+    void check_ranges();
     [[nodiscard]] Security::Environment security_environment() const;
     void start_security();
     void start_hubble();
@@ -149,6 +153,8 @@ private:
     std::shared_ptr<const model::Directory> directory_ = std::make_shared<model::Directory>();
     std::vector<std::string> warnings_;
     std::string unenforced_;
+    std::string no_ranges_; // why workloads cannot have addresses; empty: they can
+    bool must_restart_ = false;
     bool ready_ = false; // before that, changes wait for the first reconcile
     std::uint32_t connections_ = 0;
     std::uint64_t ct_full_ = 0;

@@ -91,6 +91,32 @@ void print_web(Page& page, const json& status) {
     page.line("web page", login.empty() ? text(web, "url") : login);
 }
 
+void print_nodes(Page& page, const json& status) {
+    const json& nodes = member(status, "nodes");
+    const auto mode = text(nodes, "mode");
+    if (mode.empty() || (mode == "none" && list(nodes, "others").empty())) return;
+    const auto error = text(nodes, "error");
+    page.line("nodes",
+              fmt::format("{} others by {}, packets up to {} bytes{}{}",
+                          list(nodes, "others").size(), mode, number(nodes, "mtu"),
+                          error.empty() ? "" : "; not complete: ", error),
+              error.empty() ? std::string_view{} : kRed);
+    for (const json& node : list(nodes, "others")) {
+        std::vector<std::string> ranges;
+        for (const json& range : list(node, "ranges"))
+            ranges.push_back(range.get<std::string>());
+        const auto path = text(node, "path");
+        page.line("",
+                  fmt::format("{} {}{}: {}", text(node, "name"),
+                              path.empty() ? "without a path" : "at " + path,
+                              flag(node, "ready") ? "" : ", not ready",
+                              ranges.empty() ? "no pod ranges" : joined(ranges, ", ")),
+                  path.empty() || !flag(node, "ready") ? kYellow : std::string_view{});
+    }
+    for (const json& warning : list(nodes, "warnings"))
+        page.line("", warning.get<std::string>(), kYellow);
+}
+
 void print_losses(Page& page, const json& status) {
     const json& losses = member(status, "losses");
     std::vector<std::string> parts;
@@ -219,6 +245,7 @@ void print_status(Context& context, const json& status) {
     print_security(page, status);
     print_hubble(page, status);
     print_web(page, status);
+    print_nodes(page, status);
     print_losses(page, status);
     print_kernel_drops(page, status);
     print_features(context, page, status);
