@@ -22,6 +22,7 @@
 #include "datapath/compile.h"
 #include "datapath/ipam.h"
 #include "datapath/kernel.h"
+#include "datapath/shaper.h"
 #include "datapath/plumbing.h"
 #include "datapath/workloads.h"
 #include "ebpf/ring.h"
@@ -59,6 +60,7 @@ public:
     [[nodiscard]] datapath::CniContext& cni() {
         return *cni_; // NOLINT(bugprone-unchecked-optional-access)
     }
+    [[nodiscard]] const datapath::Shaper& shaper() const { return *shaper_; }
     [[nodiscard]] source::FilesSource& source() { return *source_; }
     [[nodiscard]] const datapath::Tables& tables() const { return tables_; }
     [[nodiscard]] const std::shared_ptr<const model::Directory>& directory() const {
@@ -131,6 +133,7 @@ private:
     std::unique_ptr<datapath::Ipam> ipam_;
     std::unique_ptr<datapath::Plumbing> plumbing_;
     std::unique_ptr<datapath::Kernel> kernel_;
+    std::unique_ptr<datapath::Shaper> shaper_;
     std::unique_ptr<datapath::Workloads> workloads_;
     std::optional<datapath::CniContext> cni_;
     std::unique_ptr<source::FilesSource> source_;

@@ -288,6 +288,9 @@ void Kernel::detach_all_but(const std::vector<model::Workload>& workloads) {
     for (const auto& workload : workloads) {
         kept.insert(state_->link(workload.ifindex, "from_pod"));
         kept.insert(state_->link(workload.ifindex, "to_pod"));
+        if (!workload.bandwidth.limited()) continue;
+        kept.insert(state_->link(workload.ifindex, "limit_out"));
+        kept.insert(state_->link(workload.ifindex, "limit_in"));
     }
     for (const auto& hook : kCgroupHooks)
         kept.insert(fmt::format("{}/{}", state_->links(), hook.program));
@@ -382,6 +385,12 @@ Result<int> Kernel::program(const std::string& name) const {
     if (auto fd = state_->pod->program(name)) return fd;
     return state_->sock->program(name);
 }
+
+std::string Kernel::map_pins() const { return state_->options.pins + "/maps"; }
+
+std::string Kernel::links() const { return state_->links(); }
+
+bool Kernel::tcx() const { return state_->tcx; }
 
 void Kernel::remove_pins(const std::string& pins) {
     std::error_code error;
