@@ -14,6 +14,7 @@
 #include "agent/flow_source.h"
 #include "base/log.h"
 #include "datapath/firewall.h"
+#include "net/conntrack.h"
 #include "net/namespace.h"
 #include "net/sock_diag.h"
 
@@ -44,6 +45,23 @@ Result<Fd> lock_instance(const std::string& path) {
                     path);
     }
     return fd;
+}
+
+// A client of UDP that goes on sending would be led to the workload that had the port.
+void forget_host_ports(const std::vector<datapath::HostPortRoute>& before,
+                       const std::vector<datapath::HostPortRoute>& now) {
+    std::vector<net::Translation> gone;
+    for (const auto& route : before) {
+        if (route.protocol != model::Protocol::udp ||
+            std::binary_search(now.begin(), now.end(), route))
+            continue;
+        gone.push_back({kUdp, route.address, route.port, route.to, route.target});
+    }
+    if (gone.empty()) return;
+    if (const auto forgotten = net::forget_translated(gone); !forgotten) {
+        log_warn("clients of a host port are still led to the old workload",
+                 kv("error", forgotten.error().message));
+    }
 }
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
@@ -335,6 +353,7 @@ void Node::route_host_ports(const std::vector<datapath::HostPortRoute>& routes) 
     if (host_ports_ == routes) return;
     const auto done = datapath::set_host_ports(routes);
     if (done) {
+        if (host_ports_) forget_host_ports(*host_ports_, routes);
         host_ports_ = routes;
         return;
     }

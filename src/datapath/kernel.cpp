@@ -144,6 +144,7 @@ struct Kernel::State {
     std::unique_ptr<ebpf::Object> pod;
     std::unique_ptr<ebpf::Object> sock;
     bool tcx = true;
+    std::map<std::string, int> beside; // maps of other objects
 
     [[nodiscard]] std::string links() const { return options.pins + "/links"; }
     [[nodiscard]] std::string link(std::uint32_t ifindex, const char* where) const {
@@ -378,6 +379,8 @@ Result<std::vector<MapUse>> Kernel::maps() const {
 Result<int> Kernel::map(const std::string& name) const {
     if (auto fd = state_->pod->map(name)) return fd;
     if (auto fd = state_->sock->map(name)) return fd;
+    if (const auto found = state_->beside.find(name); found != state_->beside.end())
+        return found->second;
     return fail(Code::not_found, "no map is called '{}': see 'beeline map list'", name);
 }
 
@@ -387,6 +390,8 @@ Result<int> Kernel::program(const std::string& name) const {
 }
 
 std::string Kernel::map_pins() const { return state_->options.pins + "/maps"; }
+
+void Kernel::add_map(const std::string& name, int fd) { state_->beside[name] = fd; }
 
 std::string Kernel::links() const { return state_->links(); }
 

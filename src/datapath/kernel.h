@@ -81,6 +81,8 @@ public:
     [[nodiscard]] Result<int> program(const std::string& name) const;
     // For objects beside these: where maps and links are pinned, and whether the kernel has tcx.
     [[nodiscard]] std::string map_pins() const;
+    // Makes a map of such an object known by its name; the descriptor stays its owner's and must outlive this.
+    void add_map(const std::string& name, int fd);
     [[nodiscard]] std::string links() const;
     [[nodiscard]] bool tcx() const;
 

@@ -60,6 +60,8 @@ Result<> Shaper::load() {
     TRY(object.pin_maps(kernel_.map_pins()));
     TRY(object.load());
     object_ = std::make_unique<ebpf::Object>(std::move(object));
+    for (const char* name : {"bl_limit", "bl_fq"})
+        kernel_.add_map(name, TRY(object_->map(name)));
     return look_at_devices();
 }
 

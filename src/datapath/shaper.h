@@ -22,7 +22,7 @@ bl_limit_way limit_way(const model::Rate& rate);
 class Shaper {
 public:
     // Nothing is loaded until a workload has a limit.
-    explicit Shaper(const Kernel& kernel) : kernel_(kernel) {}
+    explicit Shaper(Kernel& kernel) : kernel_(kernel) {}
 
     // In force when this returns, with the budget it had, if it was in force already. Nothing for workloads without limits.
     Result<> attach(const model::Workload& workload);
@@ -40,7 +40,7 @@ private:
     Result<> attach_inside(const model::Workload& workload);
     [[nodiscard]] std::string link(const model::Workload& workload, const char* where) const;
 
-    const Kernel& kernel_;
+    Kernel& kernel_;
     std::unique_ptr<ebpf::Object> object_;
     std::set<std::uint32_t> fq_;
 };

@@ -37,9 +37,9 @@ class Runtime:
         self.assertEqual([one["ifname"] for one in json.loads(links) if len(one["ifname"]) == 14], [])
         _, table, _ = self.node.host("nft", "list", "table", "inet", "beeline")
         self.assertNotIn("elements", table)
-        for entry in ("bl_endpoint", "bl_svc", "bl_limit"):
-            shown = self.node.cli_json("map", "dump", entry)
-            self.assertEqual([one for one in shown["entries"] if one.get("workload")], [], entry)
+        endpoints = self.node.cli_json("map", "dump", "bl_endpoint")
+        self.assertEqual([one for one in endpoints if one["value"]["id"] != 0], [])
+        self.assertEqual(self.node.cli_json("map", "dump", "bl_svc"), [])
 
     def plugin(self, verb, container="", netns="", **members):
         config = {**self.list["plugins"][0], "cniVersion": "1.1.0", "name": self.list["name"], **members}
@@ -159,7 +159,6 @@ class Containerd(Runtime, test_cri.CriEngine):
         self.assertGreater(drops["DROP_RATE_LIMITED"], 0)
 
         # Others are not slowed down, and have no programs more than they had.
-        answer = self.ask(free, self.node.address("prod/free"), 80, bulk=1_500_000)
         before = self.node.workload("prod/slow")["bandwidth"]["egress"]["dropped_packets"]
         self.assertLess(self.node.tcp("host", self.node.address("prod/free"), 80, bulk=1_500_000)["ms"], 500)
         self.assertNotIn("bandwidth", self.node.workload("prod/free"))
@@ -170,9 +169,11 @@ class Containerd(Runtime, test_cri.CriEngine):
         self.node.start_agent()
         self.assertGreater(self.node.workload("prod/slow")["bandwidth"]["egress"]["dropped_packets"], before)
         self.assertGreater(self.ask(free, self.addresses(slow)[0], 80, bulk=1_500_000, timeout=20000)["ms"], 500)
+        self.assertEqual(len(self.node.cli_json("map", "dump", "bl_limit")), 2)
         for pod in list(self.pods):
             self.remove_pod(pod)
         self.expect_nothing()
+        self.assertEqual(self.node.cli_json("map", "dump", "bl_limit"), [])
 
 
 class Podman(Runtime, test_containers.PodmanEngine):
