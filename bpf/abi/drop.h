@@ -24,7 +24,8 @@
 	X(UNKNOWN_ENDPOINT, 220, "Interface belongs to no workload")                             \
 	X(ENDPOINT_GONE, 221, "Destination workload is gone")                                    \
 	X(UNRELATED_ICMP, 222, "ICMP error of no known connection")                              \
-	X(SERVICE_TUPLE, 223, "Service connection collides with a direct one")
+	X(SERVICE_TUPLE, 223, "Service connection collides with a direct one")                   \
+	X(TUNNEL_SOURCE, 224, "Sent by another node than its source's")
 
 enum bl_drop_reason {
 	BL_DROP_NONE = 0,

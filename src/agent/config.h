@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/config_source.h"
 #include "agent/l7_config.h"
 #include "api/export/options.h"
 #include "api/hubble/options.h"
@@ -15,6 +16,7 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "datapath/kernel.h"
+#include "datapath/node_plan.h"
 #include "net/address.h"
 #include "observe/history/options.h"
 #include "observe/metrics/options.h"
@@ -46,19 +48,23 @@ struct SecurityConfig {
 };
 
 struct Config {
-    std::string node;      // default: the host name
+    std::string node;      // default: $BEELINE_NODE, else the host name
     std::string manifests; // default: of the instance
+    SourceSection source;
+    bool ranges_from_node =
+        false; // of the own Node of the source; the two below are empty until they are known
     std::optional<net::Prefix> range4;
     std::optional<net::Prefix> range6;
-    unsigned mtu = 1500;
+    unsigned mtu = 0; // 0: that of the way out, less what the tunnel takes
     bool masquerade = true;
-    unsigned address_rest_s = 30; // how long a released address is not given out again
+    datapath::NodePathOptions paths; // to other nodes; its name and ranges are the configuration's
+    unsigned address_rest_s = 30;    // how long a released address is not given out again
     bool socket_hooks = true;
     datapath::Attachment attachment = datapath::Attachment::automatic;
     std::uint32_t ct_entries = 524288;
     unsigned ct_sweep_s = 2;
     std::map<std::string, std::uint32_t> ct_timeouts_s;
-    std::uint32_t ring_bytes = 16 << 20;
+    std::uint32_t ring_bytes = 8 << 20;
     std::size_t flows_in_memory = 1'000'000;
     observe::history::Options history; // an empty path: of the instance
     SecurityConfig security;

@@ -146,6 +146,7 @@ json status_document(Node& node) {
         if (!feature.available) features.back()["lost"] = feature.lost;
     }
     const auto& objects = *node.source().objects();
+    const auto source = node.source().state();
     json errors = json::array();
     for (const auto& error : node.source().errors())
         errors.push_back({{"file", error.file}, {"message", error.message}});
@@ -161,10 +162,15 @@ json status_document(Node& node) {
              {"uptime_s", std::time(nullptr) - node.started()},
              {"kernel", {{"release", kernel.release}, {"features", features}}},
              {"source",
-              {{"kind", "files"},
+              {{"kind", source.kind},
+               {"place", source.place},
                {"manifests", node.config().manifests},
+               {"synced", source.synced},
+               {"connected", source.connected},
+               {"events", source.events},
                {"objects",
                 {{"Namespace", objects.namespaces.size()},
+                 {"Node", objects.nodes.size()},
                  {"Pod", objects.pods.size()},
                  {"Service", objects.services.size()},
                  {"EndpointSlice", objects.slices.size()},
@@ -210,6 +216,7 @@ json status_document(Node& node) {
     } else if (!node.security_error().empty()) {
         out["security"] = {{"error", node.security_error()}};
     }
+    out["kernel_drops"] = node.kernel_drops().status();
     for (const auto& [name, part] : node.status_parts())
         out[name] = part();
     if (const auto* hubble = node.hubble()) {

@@ -11,7 +11,9 @@
 #include <filesystem>
 
 #include "abi/drop.h"
+#include "agent/announcement.h"
 #include "agent/flow_source.h"
+#include "agent/make_source.h"
 #include "base/log.h"
 #include "datapath/firewall.h"
 #include "net/conntrack.h"
@@ -27,6 +29,7 @@ constexpr std::uint8_t kTcp = 6;
 constexpr std::uint8_t kUdp = 17;
 constexpr std::uint64_t kTombstonePeriodMs = 5000;
 constexpr std::uint64_t kIdleMapPeriodMs = 30'000;
+constexpr std::uint64_t kPathPeriodMs = 10'000;
 
 Result<> make_directory(const std::string& path, mode_t mode) {
     std::error_code error;
@@ -161,8 +164,9 @@ Result<> Node::prepare() {
     network.state = paths_.state;
     plumbing_ = std::make_unique<datapath::Plumbing>(TRY(datapath::Plumbing::create(network)));
     TRY(plumbing_->prepare_node());
-    TRY(datapath::install_firewall({config_.range4, config_.range6, config_.masquerade}));
+    TRY(datapath::install_firewall({config_.range4, config_.range6, config_.masquerade, {}}));
 
+    cluster_ = TRY(Cluster::create(config_));
     netlink_ = std::make_unique<net::Netlink>(TRY(net::Netlink::open()));
     TRY(watch_addresses());
     TRY(read_addresses());
@@ -208,14 +212,17 @@ Result<> Node::take_over() {
 }
 
 Result<> Node::run() {
+    kernel_drops_.begin(*kernel_);
     // Flows can be named from the first one on, so the ring is read once the directory is there.
-    source_ = TRY(source::FilesSource::create(
-        {config_.manifests, paths_.state, 20},
-        [this](std::shared_ptr<const model::Objects> objects) { publish(std::move(objects)); }));
+    source_ =
+        TRY(make_source(config_, paths_, [this](std::shared_ptr<const model::Objects> objects) {
+            publish(std::move(objects));
+        }));
     TRY(source_->start(loop_));
     if (config_.l7.choice.mode != model::L7Choice::Mode::off)
         l7_ = TRY(L7::start(config_.l7, *kernel_, store_, names_, cgroup_mount_));
     ready_ = true;
+    (void)cluster_->plan(*objects_);
     TRY(reconcile());
     // Programs are replaced in place by this run's.
     TRY(kernel_->attach_sockets());
@@ -243,12 +250,20 @@ Result<> Node::run() {
 
     if (security_begun_) start_security();
     if (config_.hubble.enabled) start_hubble();
+    kernel_drops_.finish(workloads_->all());
     features_ = probing_.get();
     for (const auto& feature : features_) {
         if (!feature.available) log_info("kernel lacks " + feature.name, kv("lost", feature.lost));
     }
     sweep(); // also counts what an earlier run left
     loop_.every(config_.ct_sweep_s * 1000ULL, [this] { sweep(); });
+    add_status("nodes", [this] { return cluster_->status(*objects_); });
+    // The kernel's routes may have changed, or lost ours.
+    loop_.every(kPathPeriodMs, [this] {
+        (void)cluster_->plan(*objects_);
+        cluster_->check();
+        if (cluster_->pending()) (void)reconcile();
+    });
     loop_.every(kIdleMapPeriodMs, [this] { service_map_.release_idle(); });
     loop_.every(kTombstonePeriodMs,
                 [this] { datapath::replay_tombstones(*cni_, paths_.tombstones()); });
@@ -312,11 +327,14 @@ Result<> Node::reconcile(const std::vector<model::Workload>& workloads) {
     const auto start = std::chrono::steady_clock::now();
     auto done = apply(workloads);
     applies_.add(seconds_since(start), done.has_value());
+    if (source_ && config_.source.kind == SourceKind::etcd)
+        source_->announce(announcement(config_, host_addresses_, workloads));
     return done;
 }
 
 Result<> Node::apply(const std::vector<model::Workload>& workloads) {
-    auto compiled = datapath::compile({*objects_, workloads, host_addresses_, tables_, {}});
+    auto compiled = datapath::compile(
+        {*objects_, workloads, host_addresses_, tables_, {}, {}, cluster_->nodes()});
     Result<> done;
     if (!compiled) {
         done = Failure(compiled.error());
@@ -324,6 +342,7 @@ Result<> Node::apply(const std::vector<model::Workload>& workloads) {
         // Names first: then the first flow of a new workload has one.
         set_directory(compiled->directory);
         if (l7_) l7_->set_workloads(workloads, *objects_);
+        kernel_drops_.set_workloads(workloads);
         done = kernel_->write(tables_, compiled->tables);
         if (!done) set_directory(directory_);
     }
@@ -343,6 +362,7 @@ Result<> Node::apply(const std::vector<model::Workload>& workloads) {
         for (const auto& warning : warnings_)
             log_warn(warning);
     }
+    if (cluster_->pending()) cluster_->install(*kernel_, *plumbing_);
     route_host_ports(compiled->host_ports);
     if (!compiled->gone.empty()) end_connections(compiled->gone, workloads);
     return {};
@@ -412,7 +432,9 @@ void Node::detach(const model::Workload& workload) {
 
 void Node::publish(std::shared_ptr<const model::Objects> objects) {
     const bool policies = objects_->policies != objects->policies;
+    const bool nodes = objects_->nodes != objects->nodes;
     objects_ = std::move(objects);
+    if (ready_ && nodes) (void)cluster_->plan(*objects_);
     if (policies && hubble_) hubble_->policy_updated(objects_->policies.size());
     if (ready_) (void)reconcile(); // a failure is kept for status() and told to whoever applied
 }
@@ -475,7 +497,8 @@ Result<> Node::watch_addresses() {
         }
         if (!look) return;
         const auto changed = read_addresses();
-        if (changed && *changed && ready_) (void)reconcile();
+        if (!ready_) return;
+        if (cluster_->plan(*objects_) || (changed && *changed)) (void)reconcile();
     });
 }
 

@@ -12,8 +12,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include "agent/cluster.h"
 #include "agent/config.h"
 #include "agent/hubble.h"
+#include "agent/kernel_drops.h"
 #include "agent/l7.h"
 #include "agent/security.h"
 #include "agent/service_map.h"
@@ -34,7 +36,7 @@
 #include "observe/ingest.h"
 #include "observe/metrics/timing.h"
 #include "observe/store.h"
-#include "source/files.h"
+#include "source/source.h"
 
 namespace beeline::agent {
 
@@ -61,7 +63,7 @@ public:
         return *cni_; // NOLINT(bugprone-unchecked-optional-access)
     }
     [[nodiscard]] const datapath::Shaper& shaper() const { return *shaper_; }
-    [[nodiscard]] source::FilesSource& source() { return *source_; }
+    [[nodiscard]] source::Source& source() { return *source_; }
     [[nodiscard]] const datapath::Tables& tables() const { return tables_; }
     [[nodiscard]] const std::shared_ptr<const model::Directory>& directory() const {
         return directory_;
@@ -85,6 +87,8 @@ public:
     // Null when it is off or could not start: then hubble_error() says why.
     [[nodiscard]] const HubbleApi* hubble() const { return hubble_.get(); }
     [[nodiscard]] const std::string& hubble_error() const { return hubble_error_; }
+    // Any thread.
+    [[nodiscard]] const KernelDropWatch& kernel_drops() const { return kernel_drops_; }
     // Null when it is off.
     [[nodiscard]] const L7* l7() const { return l7_.get(); }
     // What the status says of the web page; set before the loop runs.
@@ -132,11 +136,12 @@ private:
 
     std::unique_ptr<datapath::Ipam> ipam_;
     std::unique_ptr<datapath::Plumbing> plumbing_;
+    std::unique_ptr<Cluster> cluster_;
     std::unique_ptr<datapath::Kernel> kernel_;
     std::unique_ptr<datapath::Shaper> shaper_;
     std::unique_ptr<datapath::Workloads> workloads_;
     std::optional<datapath::CniContext> cni_;
-    std::unique_ptr<source::FilesSource> source_;
+    std::unique_ptr<source::Source> source_;
     std::unique_ptr<net::Netlink> netlink_;
     std::optional<net::NetlinkMonitor> monitor_;
 
@@ -164,6 +169,7 @@ private:
     std::unique_ptr<ebpf::Ring> ring_;
     std::unique_ptr<observe::Consumer> consumer_;
     std::unique_ptr<L7> l7_;
+    KernelDropWatch kernel_drops_;
 
     std::optional<Security::Begun> security_begun_; // until start_security()
     std::unique_ptr<Security> security_;

@@ -544,7 +544,7 @@ TEST_F(AppTest, StatusPage) {
         R"({"version":"0.1.0","node":"n1","instance":"demo","pid":42,"uptime_s":18720,
         "kernel":{"release":"6.18.0","features":[{"name":"tcx","available":true},
                   {"name":"netkit","available":false,"lost":"pods use veth pairs"}]},
-        "source":{"kind":"files","manifests":"/etc/beeline/manifests","objects":{"NetworkPolicy":2,"Service":1},
+        "source":{"kind":"files","place":"/etc/beeline/manifests","manifests":"/etc/beeline/manifests","objects":{"NetworkPolicy":2,"Service":1},
                   "errors":[{"file":"bad.yaml","message":"bad.yaml:3:1: unknown field"},{"file":"x.yaml","message":"cannot be read"}]},
         "workloads":3,"identities":4,"services":1,"policies":2,
         "addresses":{"ipv4":{"range":"10.0.0.0/24","used":3,"size":254},"ipv6":{"range":"fd00::/64","used":3,"size":1000}},

@@ -49,7 +49,7 @@ void print_head(Context& context, Page& page, const json& status) {
         duration_text(number(status, "uptime_s") * 1000));
     context.out << printable(head) << '\n';
     const json& source = member(status, "source");
-    page.line("source", fmt::format("{} {}: {}", text(source, "kind"), text(source, "manifests"),
+    page.line("source", fmt::format("{} {}: {}", text(source, "kind"), text(source, "place"),
                                     objects_text(source)));
     page.line("workloads", fmt::format("{} ({} identities, {} services, {} policies)",
                                        number(status, "workloads"), number(status, "identities"),
@@ -144,6 +144,13 @@ void print_hubble(Page& page, const json& status) {
     page.line("hubble", line);
 }
 
+void print_kernel_drops(Page& page, const json& status) {
+    const json& drops = member(status, "kernel_drops");
+    if (!drops.is_object()) return;
+    if (const auto error = text(drops, "error"); !error.empty())
+        page.line("kernel drops", "not seen: " + error, kYellow);
+}
+
 void print_features(Context& context, Page& page, const json& status) {
     const json& features = list(member(status, "kernel"), "features");
     std::vector<const json*> missing;
@@ -186,6 +193,13 @@ void print_tables(Context& context, Page& page, const json& status) {
         context.out << '\n';
         page.table(drops);
     }
+    Table kernel({"DROPPED BY THE KERNEL", "REASON"});
+    for (const auto& [reason, count] : member(member(status, "kernel_drops"), "reasons").items())
+        kernel.row({text(count), reason});
+    if (!kernel.empty()) {
+        context.out << '\n';
+        page.table(kernel);
+    }
     if (context.format != Format::wide) return;
     Table maps({"MAP", "ENTRIES", "MAX"});
     for (const auto& map : list(status, "maps"))
@@ -206,6 +220,7 @@ void print_status(Context& context, const json& status) {
     print_hubble(page, status);
     print_web(page, status);
     print_losses(page, status);
+    print_kernel_drops(page, status);
     print_features(context, page, status);
     print_errors(context, page, status);
     print_tables(context, page, status);

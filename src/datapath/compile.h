@@ -3,10 +3,12 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "datapath/remote_node.h"
 #include "datapath/tables.h"
 #include "model/directory.h"
 #include "model/objects.h"
@@ -24,6 +26,7 @@ struct Limits {
     std::size_t services = 262'144;
     std::size_t slots = 1'000'000;
     std::size_t backends = 1'000'000;
+    std::size_t nodes = BL_NODES - 1;
 };
 
 // At most this many addresses of vanished UDP backends lead on to their service.
@@ -37,6 +40,7 @@ struct CompileInput {
     const Tables& previous;
     Limits limits = {};
     model::L7Choice l7 = {};
+    std::span<const RemoteNode> nodes = {};
 };
 
 // A backend that is no endpoint of its service any more: its connections must end or move.
@@ -70,6 +74,9 @@ struct Compiled {
 //
 // Endpoints hold local workloads and the host, ipcache all the rest: manifests that stand for themselves, every policy
 // CIDR, and 0.0.0.0/0 and ::/0, so that families never mix.
+//
+// Nodes keep their number as long as their address stays. What lies in a node's range of pods, or is a pod whose manifest
+// names the node, carries that number in the ipcache; so do the node's own addresses, marked as such.
 //
 // Service, slot and backend numbers: bl_svc.id is kept by (address, port, protocol), a backend's id by (service id,
 // address, port, protocol); new ones are above all that `previous` names. A changed backend list gets a new generation.

@@ -25,10 +25,17 @@ Result<> run(const std::string& commands) {
     return {};
 }
 
-std::string masquerade(const char* family, const net::Prefix& range) {
-    return fmt::format("add rule inet beeline outward {0} saddr {1} {0} daddr != {1} oifname != "
-                       "\"bl*\" masquerade\n",
-                       family, range.to_string());
+std::string masquerade(const char* family, const net::Prefix& range,
+                       const std::vector<net::Prefix>& cluster) {
+    std::string text;
+    for (const auto& other : cluster) {
+        if (other.is_v4() == range.is_v4())
+            text += fmt::format("add rule inet beeline outward {0} saddr {1} {0} daddr {2} accept\n",
+                                family, range.to_string(), other.to_string());
+    }
+    return text + fmt::format("add rule inet beeline outward {0} saddr {1} {0} daddr != {1} oifname "
+                              "!= \"bl*\" masquerade\n",
+                              family, range.to_string());
 }
 
 std::string chain(const char* name, const char* hook) {
@@ -68,8 +75,8 @@ Result<> install_firewall(const FirewallOptions& options) {
         BL_MARK_REFUSE);
     text += chain("outward", "nat hook postrouting priority srcnat");
     if (options.masquerade) {
-        if (options.range4) text += masquerade("ip", *options.range4);
-        if (options.range6) text += masquerade("ip6", *options.range6);
+        if (options.range4) text += masquerade("ip", *options.range4, options.cluster);
+        if (options.range6) text += masquerade("ip6", *options.range6, options.cluster);
     }
     text += host_port_maps();
     text +=

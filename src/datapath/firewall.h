@@ -17,6 +17,8 @@ struct FirewallOptions {
     std::optional<net::Prefix> range4; // workloads' ranges
     std::optional<net::Prefix> range6;
     bool masquerade = true;
+    std::vector<net::Prefix>
+        cluster; // ranges of other nodes: reached under the workload's own address
 };
 
 // Replaces the rules in one transaction; host ports of an earlier run stay. Acts in the current network namespace.

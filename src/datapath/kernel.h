@@ -22,7 +22,7 @@ struct KernelOptions {
     net::Ip gateway4;   // source of hairpin connections
     net::Ip gateway6;
     std::uint32_t ct_entries = 524288;
-    std::uint32_t ring_bytes = 16 << 20; // power of two
+    std::uint32_t ring_bytes = 8 << 20; // power of two
     std::uint32_t l7_ring_bytes = 4096;  // of bl_l7; power of two
     Attachment attachment = Attachment::automatic;
     std::map<std::string, std::uint32_t> ct_timeouts_s; // by state name, over the defaults
@@ -32,6 +32,12 @@ struct MapUse {
     std::string name;
     ebpf::MapInfo info;
     std::uint64_t entries = 0;
+};
+
+// A device by which other nodes reach the workloads here.
+struct Uplink {
+    std::uint32_t ifindex = 0;
+    bool tunnel = false;
 };
 
 struct SweepResult {
@@ -59,6 +65,8 @@ public:
     Result<> attach_sockets();
     Result<> attach(const model::Workload& workload);
     void detach(const model::Workload& workload);
+    // Exactly these: the programs of other devices go.
+    Result<> attach_uplinks(const std::vector<Uplink>& uplinks);
     // Removes attachments of interfaces that no workload has any more.
     void detach_all_but(const std::vector<model::Workload>& workloads);
 

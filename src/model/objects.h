@@ -59,6 +59,16 @@ struct Pod {
     bool operator==(const Pod&) const = default;
 };
 
+// A machine of the cluster.
+struct ClusterNode {
+    std::string name;
+    Labels labels;
+    std::vector<net::Ip> addresses;      // InternalIP: where other nodes reach it
+    std::vector<net::Prefix> pod_ranges; // spec.podCIDRs, one of a family
+    bool ready = true;
+    bool operator==(const ClusterNode&) const = default;
+};
+
 struct ServicePort {
     std::string name; // empty when the only one
     Protocol protocol = Protocol::tcp;
@@ -107,6 +117,7 @@ struct EndpointSlice {
 // (level-triggered).
 struct Objects {
     std::map<std::string, Namespace> namespaces;
+    std::map<std::string, ClusterNode> nodes;
     std::map<ObjectName, Pod> pods;
     std::map<ObjectName, Service> services;
     std::map<ObjectName, EndpointSlice> slices;

@@ -45,15 +45,6 @@ Result<std::set<std::string>> manifest_names(const std::string& folder) {
 
 } // namespace
 
-std::string_view action_name(ApplyAction action) {
-    switch (action) {
-    case ApplyAction::created: return "created";
-    case ApplyAction::changed: return "changed";
-    case ApplyAction::unchanged: return "unchanged";
-    }
-    return "";
-}
-
 FilesSource::FilesSource(FilesOptions options, Publish publish)
     : options_(std::move(options)), publish_(std::move(publish)),
       copies_(options_.state_folder + "/manifests-good"),
@@ -80,6 +71,10 @@ Result<> FilesSource::start(loop::Loop& loop) {
         TRY(FolderWatch::create(loop, options_.folder, options_.settle_ms, [this] { rescan(); }));
     rescan();
     return {};
+}
+
+SourceState FilesSource::state() const {
+    return {"files", options_.folder, published_ != nullptr, folder_error_.empty(), 0, sets_};
 }
 
 void FilesSource::rescan() {
@@ -189,7 +184,7 @@ ManifestFiles FilesSource::good_files() const {
 
 void FilesSource::settle_on(MergedFiles merged) {
     merged_ = std::move(merged);
-    std::vector<FileError> errors;
+    std::vector<SourceError> errors;
     if (!folder_error_.empty()) errors.push_back({"", folder_error_});
     for (const auto& [name, file] : files_) {
         if (!file.error.empty()) errors.push_back({name, file.error});
@@ -205,6 +200,7 @@ void FilesSource::settle_on(MergedFiles merged) {
     auto objects = std::exchange(merged_.objects, {});
     if (published_ && *published_ == objects) return;
     published_ = std::make_shared<const model::Objects>(std::move(objects));
+    ++sets_;
     publish_(published_);
 }
 

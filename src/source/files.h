@@ -16,6 +16,7 @@
 #include "source/folder_watch.h"
 #include "source/manifest.h"
 #include "source/manifest_set.h"
+#include "source/source.h"
 
 namespace beeline::source {
 
@@ -25,69 +26,37 @@ struct FilesOptions {
     unsigned settle_ms = 20;  // a burst of changes counts as one
 };
 
-struct FileError {
-    std::string file; // empty: the folder as a whole
-    std::string message;
-    bool operator==(const FileError&) const = default;
-};
-
-enum class ApplyAction { created, changed, unchanged };
-std::string_view action_name(ApplyAction action);
-
-struct ApplyReport {
-    struct Entry {
-        ObjectKind kind;
-        model::ObjectName name;
-        ApplyAction action;
-    };
-    std::vector<Entry> objects; // in the order of the input
-    std::vector<std::string> warnings;
-};
-
-struct ObjectFilter {
-    std::string kind;                 // any case, empty: every kind
-    std::optional<std::string> space; // "" selects cluster-wide kinds
-    std::string name;                 // empty: every name
-};
-
-struct StoredObject {
-    ObjectKind kind;
-    model::ObjectName name;
-    std::string file;
-    std::string yaml;
-};
-
 // Level-triggered: what counts is the content of the folder, events only say when to look. A file that cannot be taken
 // leaves what it last said in force, also over a restart, and is listed in errors(); so does a folder that is gone.
 // An empty file is such a file: a writer may be about to fill it. Everything runs on the loop's thread.
-class FilesSource {
+class FilesSource final : public Source {
 public:
-    using Publish = std::function<void(std::shared_ptr<const model::Objects>)>;
-
     // Makes the folders and completes an apply() that a crash interrupted. `publish` gets every new set, as a whole; it
     // must not call apply(), remove() or rescan().
     static Result<std::unique_ptr<FilesSource>> create(FilesOptions options, Publish publish);
-    ~FilesSource();
+    ~FilesSource() override;
     FilesSource(const FilesSource&) = delete;
     FilesSource& operator=(const FilesSource&) = delete;
 
     // Reads the folder, publishes (also an empty set) and watches from now on.
-    Result<> start(loop::Loop& loop);
+    Result<> start(loop::Loop& loop) override;
 
     // Compares the folder with what is known; publishes if the objects differ from the last set.
     void rescan();
 
     // Takes all objects of the text or none. Each goes to a file of its own; an object that a file written by hand
     // defines is refused. The new set has been published when this returns.
-    Result<ApplyReport> apply(std::string_view yaml, bool dry_run);
+    Result<ApplyReport> apply(std::string_view yaml, bool dry_run) override;
 
     // Only objects that apply() made can be removed. Published when this returns.
-    Result<> remove(std::string_view kind, const model::ObjectName& name);
+    Result<> remove(std::string_view kind, const model::ObjectName& name) override;
 
-    [[nodiscard]] Result<std::vector<StoredObject>> list(const ObjectFilter& filter) const;
-    [[nodiscard]] const std::vector<FileError>& errors() const { return errors_; }
-    // The last set that was published; null before the first.
-    [[nodiscard]] std::shared_ptr<const model::Objects> objects() const { return published_; }
+    [[nodiscard]] Result<std::vector<StoredObject>> list(const ObjectFilter& filter) const override;
+    [[nodiscard]] std::vector<SourceError> errors() const override { return errors_; }
+    [[nodiscard]] SourceState state() const override;
+    [[nodiscard]] std::shared_ptr<const model::Objects> objects() const override {
+        return published_;
+    }
 
 private:
     // When a file last changed, as far as a look without reading it tells.
@@ -140,13 +109,14 @@ private:
     std::map<std::string, File> files_;
     std::string folder_error_;
     MergedFiles merged_;
-    std::vector<FileError> errors_;
+    std::vector<SourceError> errors_;
     std::shared_ptr<const model::Objects> published_;
     std::set<std::string> unsaved_; // files whose good copy is to be written
     bool copies_checked_ = false;
 
     loop::Loop* loop_ = nullptr;
     std::unique_ptr<FolderWatch> watch_;
+    std::uint64_t sets_ = 0; // published
     std::optional<loop::Loop::TimerId> copy_timer_;
 };
 

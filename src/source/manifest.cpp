@@ -24,6 +24,7 @@ const std::vector<KindFacts>& kinds() {
                                                      "status"};
     static const std::vector<KindFacts> all{
         {ObjectKind::namespace_, "Namespace", "v1", {"namespaces", "ns"}, dns_label_problem, usual},
+        {ObjectKind::node, "Node", "v1", {"nodes", "no"}, dns_subdomain_problem, usual},
         {ObjectKind::pod, "Pod", "v1", {"pods", "po"}, dns_subdomain_problem, usual},
         {ObjectKind::service, "Service", "v1", {"services", "svc"}, dns_1035_label_problem, usual},
         {ObjectKind::endpoint_slice,
@@ -135,6 +136,7 @@ Result<> store(Manifest& out, Result<T> object) {
 Result<> read_object(Manifest& out, const Reading& in) {
     switch (out.kind) {
     case ObjectKind::namespace_: return store(out, read_namespace(in));
+    case ObjectKind::node: return store(out, read_node(in));
     case ObjectKind::pod: return store(out, read_pod(in));
     case ObjectKind::service: return store(out, read_service(in));
     case ObjectKind::endpoint_slice: return store(out, read_endpoint_slice(in));
@@ -160,9 +162,10 @@ Failure unknown_kind(const yaml::Node& root, std::string_view kind) {
         return root.failure_of("kind", fmt::format("'{}' is not supported: did you mean '{}'?",
                                                    yaml::shown(kind), near));
     }
-    return root.failure_of("kind", fmt::format("'{}' is not supported: expected Namespace, Pod, "
-                                               "Service, EndpointSlice, NetworkPolicy or List",
-                                               yaml::shown(kind)));
+    return root.failure_of("kind",
+                           fmt::format("'{}' is not supported: expected Namespace, Node, Pod, "
+                                       "Service, EndpointSlice, NetworkPolicy or List",
+                                       yaml::shown(kind)));
 }
 
 Result<std::vector<yaml::Node>> list_items(const yaml::Node& root) {
@@ -177,6 +180,13 @@ Result<std::vector<yaml::Node>> list_items(const yaml::Node& root) {
 std::string_view kind_name(ObjectKind kind) {
     for (const auto& facts : kinds()) {
         if (facts.kind == kind) return facts.name;
+    }
+    return "";
+}
+
+std::string_view kind_plural(ObjectKind kind) {
+    for (const auto& facts : kinds()) {
+        if (facts.kind == kind) return facts.short_names.front();
     }
     return "";
 }

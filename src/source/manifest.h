@@ -13,17 +13,21 @@
 
 namespace beeline::source {
 
-enum class ObjectKind { namespace_, pod, service, endpoint_slice, network_policy };
+enum class ObjectKind { namespace_, node, pod, service, endpoint_slice, network_policy };
 
-std::string_view kind_name(ObjectKind kind); // "NetworkPolicy"
+std::string_view kind_name(ObjectKind kind);   // "NetworkPolicy"
+std::string_view kind_plural(ObjectKind kind); // "networkpolicies"
 // Any case; also the plural and kubectl's short names ("netpol", "svc").
 std::optional<ObjectKind> parse_kind(std::string_view text);
-inline bool has_namespace(ObjectKind kind) { return kind != ObjectKind::namespace_; }
+inline bool has_namespace(ObjectKind kind) {
+    return kind != ObjectKind::namespace_ && kind != ObjectKind::node;
+}
 
 struct Manifest {
     ObjectKind kind = ObjectKind::namespace_;
     model::ObjectName name;
-    std::variant<model::Namespace, model::Pod, model::Service, model::EndpointSlice, model::Policy>
+    std::variant<model::Namespace, model::ClusterNode, model::Pod, model::Service,
+                 model::EndpointSlice, model::Policy>
         object;
     std::string yaml;  // this object alone, as it was written
     unsigned line = 0; // where it begins

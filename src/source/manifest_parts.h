@@ -32,6 +32,7 @@ struct Reading {
 };
 
 Result<model::Namespace> read_namespace(const Reading& in);
+Result<model::ClusterNode> read_node(const Reading& in);
 Result<model::Pod> read_pod(const Reading& in);
 Result<model::Service> read_service(const Reading& in);
 Result<model::EndpointSlice> read_endpoint_slice(const Reading& in);

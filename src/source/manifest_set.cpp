@@ -68,6 +68,9 @@ private:
         case ObjectKind::namespace_:
             objects.namespaces.emplace(manifest.name.name, std::get<model::Namespace>(object));
             break;
+        case ObjectKind::node:
+            objects.nodes.emplace(manifest.name.name, std::get<model::ClusterNode>(object));
+            break;
         case ObjectKind::pod:
             objects.pods.emplace(manifest.name, std::get<model::Pod>(object));
             break;

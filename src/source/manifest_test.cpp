@@ -81,6 +81,32 @@ TEST(Manifest, RefusesEveryWrongFieldWithItsPlace) {
     EXPECT_GE(count, 180U);
 }
 
+TEST(Manifest, Node) {
+    const auto node = object<model::ClusterNode>(R"(
+apiVersion: v1
+kind: Node
+metadata: {name: n1, labels: {zone: a}}
+spec: {podCIDR: 10.1.0.0/24, podCIDRs: [10.1.0.0/24, "fd00:1::/64"], providerID: x, taints: []}
+status:
+  addresses:
+    - {type: Hostname, address: n1}
+    - {type: InternalIP, address: 192.0.2.1}
+    - {type: ExternalIP, address: 203.0.113.1}
+    - {type: InternalIP, address: "2001:db8::1"}
+  conditions: [{type: MemoryPressure, status: "False"}, {type: Ready, status: Unknown}]
+  nodeInfo: {architecture: amd64}
+)");
+    EXPECT_EQ(node.name, "n1");
+    EXPECT_EQ(node.labels, (model::Labels{{"zone", "a"}}));
+    EXPECT_EQ(node.addresses, (std::vector{ip("192.0.2.1"), ip("2001:db8::1")}));
+    EXPECT_EQ(node.pod_ranges, (std::vector{prefix("10.1.0.0/24"), prefix("fd00:1::/64")}));
+    EXPECT_FALSE(node.ready);
+    const auto single = object<model::ClusterNode>(
+        "apiVersion: v1\nkind: Node\nmetadata: {name: n}\nspec: {podCIDR: 10.1.0.0/24}\n");
+    EXPECT_EQ(single.pod_ranges, std::vector{prefix("10.1.0.0/24")});
+    EXPECT_TRUE(single.ready);
+}
+
 TEST(Manifest, EmptyTextHasNoObjects) { EXPECT_TRUE(good("# nothing\n---\n").empty()); }
 
 TEST(Manifest, NetworkPolicyWithEveryField) {

@@ -117,7 +117,7 @@ void TestNode::world(std::string_view prefix, std::uint32_t identity) {
     bl_prefix key{};
     key.prefixlen = parsed.mapped_length();
     std::memcpy(key.addr.byte, parsed.base.bytes.data(), 16);
-    wanted_.ipcache[key] = bl_ipcache{.identity = identity, .pad = 0};
+    wanted_.ipcache[key] = bl_ipcache{.identity = identity, .node = 0, .flags = 0};
 }
 
 void TestNode::allow(std::uint32_t subject, int direction, std::uint32_t peer, int proto, int port,
