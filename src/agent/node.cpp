@@ -17,6 +17,8 @@
 #include "agent/flow_source.h"
 #include "agent/make_source.h"
 #include "base/log.h"
+#include "datapath/firewall.h"
+#include "net/conntrack.h"
 #include "net/namespace.h"
 #include "net/sock_diag.h"
 
@@ -48,6 +50,23 @@ Result<Fd> lock_instance(const std::string& path) {
                     path);
     }
     return fd;
+}
+
+// A client of UDP that goes on sending would be led to the workload that had the port.
+void forget_host_ports(const std::vector<datapath::HostPortRoute>& before,
+                       const std::vector<datapath::HostPortRoute>& now) {
+    std::vector<net::Translation> gone;
+    for (const auto& route : before) {
+        if (route.protocol != model::Protocol::udp ||
+            std::binary_search(now.begin(), now.end(), route))
+            continue;
+        gone.push_back({kUdp, route.address, route.port, route.to, route.target});
+    }
+    if (gone.empty()) return;
+    if (const auto forgotten = net::forget_translated(gone); !forgotten) {
+        log_warn("clients of a host port are still led to the old workload",
+                 kv("error", forgotten.error().message));
+    }
 }
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
@@ -175,6 +194,7 @@ Result<> Node::take_over() {
     options.attachment = config_.attachment;
     options.ct_timeouts_s = config_.ct_timeouts_s;
     kernel_ = TRY(datapath::Kernel::load(options));
+    shaper_ = std::make_unique<datapath::Shaper>(*kernel_);
     tables_ = TRY(kernel_->read());
 
     workloads_ = TRY(datapath::Workloads::open(
@@ -211,9 +231,15 @@ Result<> Node::run() {
     TRY(reconcile());
     // Programs are replaced in place by this run's.
     TRY(kernel_->attach_sockets());
-    for (const auto& workload : workloads_->all())
+    for (const auto& workload : workloads_->all()) {
         TRY(kernel_->attach(workload));
+        if (const auto limited = shaper_->attach(workload); !limited) {
+            log_error("limits are not those of this run", kv("workload", workload.name.to_string()),
+                      kv("error", limited.error().message));
+        }
+    }
     kernel_->detach_all_but(workloads_->all());
+    shaper_->detach_all_but(workloads_->all());
 
     ring_ = TRY(ebpf::Ring::open(kernel_->flow_ring()));
     observe::RingSource ring;
@@ -246,6 +272,10 @@ Result<> Node::run() {
     loop_.every(kIdleMapPeriodMs, [this] { service_map_.release_idle(); });
     loop_.every(kTombstonePeriodMs,
                 [this] { datapath::replay_tombstones(*cni_, paths_.tombstones()); });
+    loop_.every(kTombstonePeriodMs, [this] {
+        if (const auto seen = shaper_->look_at_devices(); !seen)
+            log_warn("qdiscs cannot be read", kv("error", seen.error().message));
+    });
     return {};
 }
 
@@ -348,6 +378,7 @@ void Node::route_host_ports(const std::vector<datapath::HostPortRoute>& routes) 
     if (host_ports_ == routes) return;
     const auto done = datapath::set_host_ports(routes);
     if (done) {
+        if (host_ports_) forget_host_ports(*host_ports_, routes);
         host_ports_ = routes;
         return;
     }
@@ -361,6 +392,7 @@ Result<> Node::enforced(const model::Workload& workload) const {
         if (endpoint == tables_.endpoints.end() || endpoint->second.id != workload.id)
             return fail(Code::not_found, "its address {} is not in force", ip.to_string());
     }
+    if (workload.bandwidth.limited()) TRY(shaper_->usage(workload));
     if (!workload.host_ports.empty() && !host_ports_)
         return fail(Code::not_found, "its host ports cannot be reached from outside");
     return {};
@@ -378,7 +410,9 @@ Result<> Node::attach(const model::Workload& workload) {
         workloads.push_back(workload);
     }
     TRY(reconcile(workloads));
-    if (const auto done = kernel_->attach(workload); !done) {
+    auto done = kernel_->attach(workload);
+    if (done) done = shaper_->attach(workload);
+    if (!done) {
         std::erase_if(workloads, [&](const auto& w) { return w.id == workload.id; });
         (void)reconcile(workloads);
         return done;
@@ -392,6 +426,7 @@ Result<> Node::attach(const model::Workload& workload) {
 
 void Node::detach(const model::Workload& workload) {
     kernel_->detach(workload);
+    shaper_->detach(workload);
     auto workloads = workloads_->all();
     std::erase_if(workloads, [&](const auto& w) { return w.id == workload.id; });
     (void)reconcile(workloads);

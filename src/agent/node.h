@@ -26,6 +26,7 @@
 #include "datapath/ipam.h"
 #include "datapath/kernel.h"
 #include "datapath/plumbing.h"
+#include "datapath/shaper.h"
 #include "datapath/workloads.h"
 #include "ebpf/ring.h"
 #include "ebpf/system.h"
@@ -62,6 +63,7 @@ public:
     [[nodiscard]] datapath::CniContext& cni() {
         return *cni_; // NOLINT(bugprone-unchecked-optional-access)
     }
+    [[nodiscard]] const datapath::Shaper& shaper() const { return *shaper_; }
     [[nodiscard]] source::Source& source() { return *source_; }
     [[nodiscard]] const datapath::Tables& tables() const { return tables_; }
     [[nodiscard]] const std::shared_ptr<const model::Directory>& directory() const {
@@ -140,6 +142,7 @@ private:
     std::unique_ptr<datapath::Plumbing> plumbing_;
     std::unique_ptr<Cluster> cluster_;
     std::unique_ptr<datapath::Kernel> kernel_;
+    std::unique_ptr<datapath::Shaper> shaper_;
     std::unique_ptr<datapath::Workloads> workloads_;
     std::optional<datapath::CniContext> cni_;
     std::unique_ptr<source::Source> source_;
