@@ -62,6 +62,8 @@ public:
         return *cni_; // NOLINT(bugprone-unchecked-optional-access)
     }
     [[nodiscard]] source::Source& source() { return *source_; }
+    // The desired state; empty, never null, while nothing is known.
+    [[nodiscard]] const std::shared_ptr<const model::Objects>& objects() const { return objects_; }
     [[nodiscard]] const datapath::Tables& tables() const { return tables_; }
     [[nodiscard]] const std::shared_ptr<const model::Directory>& directory() const {
         return directory_;
@@ -149,6 +151,7 @@ private:
     std::shared_ptr<const model::Directory> directory_ = std::make_shared<model::Directory>();
     std::vector<std::string> warnings_;
     std::string unenforced_;
+    bool known_ = false; // a desired state has been published
     bool ready_ = false; // before that, changes wait for the first reconcile
     std::uint32_t connections_ = 0;
     std::uint64_t ct_full_ = 0;
