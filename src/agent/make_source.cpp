@@ -2,6 +2,7 @@
 
 #include "source/etcd/source.h"
 #include "source/files.h"
+#include "source/kubernetes/source.h"
 
 namespace beeline::agent {
 
@@ -12,6 +13,17 @@ Result<std::unique_ptr<source::Source>> make_source(const Config& config, const 
         options.node = config.node;
         options.state_folder = paths.state;
         return TRY(source::EtcdSource::create(std::move(options), std::move(publish)));
+    }
+    if (config.source.kind == SourceKind::kubernetes) {
+        const auto& wanted = config.source.kubernetes;
+        source::KubernetesOptions options;
+        options.access = TRY(kube::find_access({wanted.kubeconfig, wanted.context}));
+        options.node = config.node;
+        options.state_folder = paths.state;
+        options.version = BEELINE_VERSION;
+        options.coalesce_ms = wanted.coalesce_ms;
+        options.write_status = wanted.write_status;
+        return TRY(source::KubernetesSource::create(std::move(options), std::move(publish)));
     }
     return TRY(
         source::FilesSource::create({config.manifests, paths.state, 20}, std::move(publish)));

@@ -16,6 +16,7 @@
 #include "agent/announcement.h"
 #include "agent/flow_source.h"
 #include "agent/make_source.h"
+#include "agent/own_node.h"
 #include "base/log.h"
 #include "datapath/firewall.h"
 #include "net/conntrack.h"
@@ -152,6 +153,7 @@ Result<> Node::prepare() {
     // Beside what follows, which is the network's.
     if (config_.security.enabled) security_begun_.emplace(Security::begin(security_environment()));
 
+    TRY(settle_ranges(config_, paths_.state));
     datapath::Ipam::Options addresses;
     addresses.ipv4 = config_.range4;
     addresses.ipv6 = config_.range6;
@@ -228,7 +230,9 @@ Result<> Node::run() {
     ready_ = true;
     check_ranges();
     (void)cluster_->plan(*objects_);
-    TRY(reconcile());
+    // What an earlier run left in the maps stays in force until then.
+    const auto begun = reconcile();
+    if (!begun && known_) return begun;
     // Programs are replaced in place by this run's.
     TRY(kernel_->attach_sockets());
     for (const auto& workload : workloads_->all()) {
@@ -329,8 +333,15 @@ void Node::add_status(const std::string& name, StatusPart part) {
 }
 
 Result<> Node::reconcile(const std::vector<model::Workload>& workloads) {
+    // Not known is not empty: policies of an earlier run must not go.
+    if (!known_) {
+        unenforced_ = source_ ? "nothing is known yet from " + source_->state().place
+                              : "the agent is starting";
+        return fail(Code::unavailable, "{}", unenforced_);
+    }
     const auto start = std::chrono::steady_clock::now();
     auto done = apply(workloads);
+    if (source_) source_->network_works(unenforced_.empty(), unenforced_);
     applies_.add(seconds_since(start), done.has_value());
     if (source_ && config_.source.kind == SourceKind::etcd)
         source_->announce(announcement(config_, host_addresses_, workloads));
@@ -439,6 +450,7 @@ void Node::publish(std::shared_ptr<const model::Objects> objects) {
     const bool policies = objects_->policies != objects->policies;
     const bool nodes = objects_->nodes != objects->nodes;
     objects_ = std::move(objects);
+    known_ = true;
     if (ready_ && nodes) {
         check_ranges();
         (void)cluster_->plan(*objects_);

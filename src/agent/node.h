@@ -65,6 +65,8 @@ public:
     }
     [[nodiscard]] const datapath::Shaper& shaper() const { return *shaper_; }
     [[nodiscard]] source::Source& source() { return *source_; }
+    // The desired state; empty, never null, while nothing is known.
+    [[nodiscard]] const std::shared_ptr<const model::Objects>& objects() const { return objects_; }
     [[nodiscard]] const datapath::Tables& tables() const { return tables_; }
     [[nodiscard]] const std::shared_ptr<const model::Directory>& directory() const {
         return directory_;
@@ -158,6 +160,7 @@ private:
     std::string unenforced_;
     std::string no_ranges_; // why workloads cannot have addresses; empty: they can
     bool must_restart_ = false;
+    bool known_ = false; // a desired state has been published
     bool ready_ = false; // before that, changes wait for the first reconcile
     std::uint32_t connections_ = 0;
     std::uint64_t ct_full_ = 0;
