@@ -94,7 +94,7 @@ struct bl_ct {
 	__u64 bytes[2];
 	__u32 epoch;	  /* of bl_state when the policy was judged */
 	__u32 ifindex[2]; /* interface by which each end is reached and must send; 0: the host's
-			     stack */
+			     stack; BL_END_REMOTE | number: another node */
 	__u8 state;	  /* enum bl_ct_state */
 	__u8 flags;	  /* BL_CT_* */
 	__u8 tcp_flags[2];

@@ -44,11 +44,14 @@ struct bl_endpoint {
 };
 BL_STATIC_ASSERT(sizeof(struct bl_endpoint) == 24, "bl_endpoint");
 
+#define BL_IPC_NODE 0x1 /* an address of the node itself: reached without the tunnel */
+
 /* Value of bl_ipcache; key: struct bl_prefix: identities of everything that is not a local
  * endpoint. */
 struct bl_ipcache {
 	__u32 identity;
-	__u32 pad; /* zero */
+	__u16 node;  /* number of the other node that it is on (abi/node.h); 0: none */
+	__u16 flags; /* BL_IPC_* */
 };
 BL_STATIC_ASSERT(sizeof(struct bl_ipcache) == 8, "bl_ipcache");
 

@@ -3,10 +3,10 @@
  * The workload's interface.
  *   bl_from_pod  tcx/clsact ingress of the host side of a veth pair: everything that a workload
  * sends. Does the whole job: parse, connection, service, egress and (for a local receiver) ingress
- * policy, delivery. bl_to_pod    tcx/clsact egress of the same device: what the host's stack sends
- * in, from itself or from outside. bl_ct_sweep  run by the agent every few seconds: removes idle
+ * policy, delivery, also to other nodes. bl_to_pod    tcx/clsact egress of the same device: what the host's stack sends
+ * in, from itself or from outside. bl_from_tunnel, bl_from_netdev  in nodes.h: from other nodes. bl_ct_sweep  run by the agent every few seconds: removes idle
  * connections, reports TCP connections that were answered. bl_l7_stop    run by the agent: a connection's payload is
- * wanted no more. Reads bl_endpoint bl_ipcache bl_policy bl_svc bl_slot bl_backend bl_state bl_sock bl_owner;
+ * wanted no more. Reads bl_endpoint bl_ipcache bl_node bl_policy bl_svc bl_slot bl_backend bl_state bl_sock bl_owner;
  * writes bl_ct bl_frag bl_affinity bl_metric bl_drop bl_l7_account; events to bl_flows, payload of chosen
  * connections to bl_l7. On any error the packet
  * is dropped with a reason that is counted and reported; nothing is let through because something
@@ -14,6 +14,7 @@
  */
 #include "lib/common.h"
 #include "lib/conntrack.h"
+#include "lib/encap.h"
 #include "lib/lb.h"
 #include "lib/l7.h"
 #include "lib/nat.h"
@@ -39,10 +40,13 @@ struct translation {
 	bool hairpin;
 };
 
-static __always_inline int forward(struct __sk_buff *skb, __u32 ifindex)
+/* To the end that `ifindex` (of bl_ct) says. */
+static __always_inline int forward(struct __sk_buff *skb, const struct bl_packet *p, __u32 ifindex)
 {
 	if (!ifindex)
 		return TC_ACT_OK;
+	if (unlikely(ifindex & BL_END_REMOTE))
+		return encap_send(skb, p, ifindex);
 	/* Behind a bridge the frame was addressed to another station; the receiver's stack would
 	 * ignore it. */
 	if (unlikely(skb->pkt_type != 0 /* PACKET_HOST */))
@@ -82,7 +86,8 @@ static __always_inline int misdirected(struct __sk_buff *skb, const struct bl_pa
 		return 0;
 	/* From outside nobody may speak for a workload of this machine. */
 	src = endpoint_lookup(&p->key.src);
-	if (src && (src->flags & BL_EP_HOST || src->ifindex != skb->ingress_ifindex))
+	if (src ? src->flags & BL_EP_HOST || src->ifindex != skb->ingress_ifindex
+		: encap_bypassed(&p->key.src))
 		return BL_DROP_INVALID_SOURCE_IP;
 	return 0;
 }
@@ -160,9 +165,11 @@ BL_STEP __u32 identify(struct bl_ct *ct, const union bl_addr *addr, int end)
 		return 0;
 	ep = endpoint_lookup(addr);
 	if (!ep) {
-		ct->identity[i] = ipcache_identity(addr);
+		struct bl_ipcache *other = ipcache_lookup(addr);
+
+		ct->identity[i] = other ? other->identity : BL_ID_world;
 		ct->endpoint[i] = 0;
-		ct->ifindex[i] = 0;
+		ct->ifindex[i] = other && other->flags & BL_IPC_NODE ? 0 : encap_end(other);
 		return 0;
 	}
 	ct->identity[i] = ep->identity;
@@ -212,14 +219,15 @@ BL_STEP int judge(struct bl_ct *ct, const struct bl_flow_key *key)
 
 /*
  * An established connection met a newer epoch (or was revoked): judge it again. 0, or reason | direction << 8.
- * An end that was reached through the host's stack stays so: its addresses may be translated there.
+ * An end that was reached through the host's stack stays so: its addresses may be translated there. So does another node
+ * itself that came through the tunnel.
  */
 BL_STEP int judge_again(struct __sk_buff *skb, struct bl_ct *ct, const struct bl_packet *p, int dir,
 			__u32 epoch)
 {
 	struct bl_flow_event *event;
 	struct bl_flow_key key;
-	bool client_by_host;
+	__u32 client;
 	int verdict;
 
 	if (!ct || !p)
@@ -228,11 +236,13 @@ BL_STEP int judge_again(struct __sk_buff *skb, struct bl_ct *ct, const struct bl
 		ct->epoch = epoch;
 		return 0;
 	}
-	client_by_host = !ct->ifindex[CT_CLIENT];
+	client = ct->ifindex[CT_CLIENT];
 	flow_of_client(&p->key, dir, &key);
 	verdict = judge(ct, &key);
-	if (client_by_host && dir == CT_SERVER)
+	if (!client && dir == CT_SERVER)
 		ct->ifindex[CT_CLIENT] = 0;
+	else if (client & BL_END_REMOTE && !ct->ifindex[CT_CLIENT])
+		ct->ifindex[CT_CLIENT] = encap_sender(&key.src);
 	ct->epoch = epoch;
 	if (!verdict) {
 		ct->flags &= ~BL_CT_REVOKED;
@@ -473,7 +483,11 @@ BL_STEP int related(struct __sk_buff *skb, struct bl_packet *p)
 	if (!p)
 		return TC_ACT_SHOT;
 	from_pod = !(p->flags & PKT_TO_POD);
-	reason = from_pod ? spoofed(skb, p) : misdirected(skb, p);
+	reason = from_pod		      ? spoofed(skb, p)
+		 : p->flags & PKT_FROM_NODE ? encap_arrived(skb, p)
+					      : misdirected(skb, p);
+	if (reason < 0)
+		return TC_ACT_OK;
 	if (reason)
 		return drop(skb, p, NULL, reason);
 	reason = parse_quoted(skb, p->inner_off, p->flags & PKT_V4, &inner);
@@ -503,14 +517,15 @@ BL_STEP int related(struct __sk_buff *skb, struct bl_packet *p)
 		return drop(skb, p, NULL, BL_DROP_UNRELATED_ICMP);
 	ifindex = dir == CT_CLIENT ? ct->ifindex[CT_CLIENT] : ct->ifindex[CT_SERVER];
 	sender = dir == CT_CLIENT ? ct->ifindex[CT_SERVER] : ct->ifindex[CT_CLIENT];
-	if ((from_pod ? sender : ifindex) != skb->ifindex)
+	if (p->flags & PKT_FROM_NODE ? !ifindex || ifindex & BL_END_REMOTE
+				     : (from_pod ? sender : ifindex) != skb->ifindex)
 		return drop(skb, p, NULL, BL_DROP_UNRELATED_ICMP);
 	if (ct->flags & BL_CT_NAT) {
 		reason = rename_error(skb, p, &inner, &to);
 		if (reason)
 			return drop(skb, p, NULL, reason);
 	}
-	return from_pod ? forward(skb, ifindex) : TC_ACT_OK;
+	return from_pod || p->flags & PKT_FROM_NODE ? forward(skb, p, ifindex) : TC_ACT_OK;
 }
 
 /* A connection that is not known yet. 0: it may pass, is stored and reported (ct_made() has it); else
@@ -519,6 +534,7 @@ BL_STEP int open_connection(struct __sk_buff *skb, const struct bl_packet *p,
 			    const struct translation *t, bool from_pod)
 {
 	struct bl_sock *record;
+	__u32 epoch = ct_epoch(); /* before anything is looked up: what changes meanwhile is judged again */
 	struct bl_ct *ct;
 	int verdict = 0;
 
@@ -555,11 +571,15 @@ BL_STEP int open_connection(struct __sk_buff *skb, const struct bl_packet *p,
 	}
 	if (verdict)
 		return drop(skb, p, ct, verdict);
-	if (!from_pod)
-		ct->ifindex[CT_CLIENT] = 0;
+	if (!(p->flags & PKT_FROM_NODE)) {
+		if (!from_pod)
+			ct->ifindex[CT_CLIENT] = 0;
+	} else if (!ct->ifindex[CT_CLIENT]) {
+		ct->ifindex[CT_CLIENT] = encap_sender(&p->key.src);
+	}
 	if (ct_stray(skb, p))
 		return 0;
-	ct->epoch = ct_epoch();
+	ct->epoch = epoch;
 	ct->state = ct_first_state(p->key.proto);
 	ct->opened_ns = bpf_ktime_get_ns();
 	ct->seen_ns = clock_tick_ns();
@@ -654,7 +674,7 @@ BL_STEP int from_pod_slow(struct __sk_buff *skb, struct bl_packet *p)
 		if (verdict)
 			return drop(skb, p, NULL, verdict);
 	}
-	return forward(skb, out);
+	return forward(skb, p, out);
 }
 
 /* Known, judged in this epoch, untranslated: nothing is left but counting and delivery. */
@@ -697,7 +717,7 @@ int bl_from_pod(struct __sk_buff *skb)
 			if (unlikely(ct->flags & BL_CT_L7))
 				l7_capture(skb, ct, &p, dir);
 			ct_accept(skb, ct, &p, dir);
-			return forward(skb, out);
+			return forward(skb, &p, out);
 		}
 	}
 	return from_pod_slow(skb, &p);
@@ -785,6 +805,8 @@ int bl_to_pod(struct __sk_buff *skb)
 	}
 	return to_pod_slow(skb, &p);
 }
+
+#include "datapath/nodes.h"
 
 static __noinline void sweep_report(const struct bl_flow_key *key, const struct bl_ct *ct,
 				    __u32 kind)

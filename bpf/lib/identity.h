@@ -37,13 +37,12 @@ static __always_inline struct bl_endpoint *endpoint_lookup(const union bl_addr *
 	return bpf_map_lookup_elem(&bl_endpoint, &key);
 }
 
-/* Identity of an address that is no local endpoint. */
-static __always_inline __u32 ipcache_identity(const union bl_addr *addr)
+/* What is known of an address that is no local endpoint. */
+static __always_inline struct bl_ipcache *ipcache_lookup(const union bl_addr *addr)
 {
 	struct bl_prefix key = {.prefixlen = 128, .addr = *addr};
-	struct bl_ipcache *entry = bpf_map_lookup_elem(&bl_ipcache, &key);
 
-	return entry ? entry->identity : BL_ID_world;
+	return bpf_map_lookup_elem(&bl_ipcache, &key);
 }
 
 #endif

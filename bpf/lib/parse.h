@@ -18,6 +18,8 @@
 #define PKT_LATER_FRAGMENT 0x4 /* has no L4 header: ports came from bl_frag */
 #define PKT_NEW 0x8	       /* its connection was looked for and is not known */
 #define PKT_TO_POD 0x10	       /* seen at the hook towards the workload */
+#define PKT_FROM_NODE 0x20     /* from another node, where it came in */
+#define PKT_TUNNEL 0x40	       /* out of the tunnel */
 
 struct bl_packet {
 	struct bl_flow_key key;

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "datapath/firewall.h"
 #include "datapath/kernel.h"
+#include "datapath/node_paths.h"
 #include "datapath/plumbing.h"
 #include "ebpf/system.h"
 #include "net/namespace.h"
@@ -87,6 +88,12 @@ Result<> cleanup(const api::Paths& paths) {
         if (plumbing) {
             if (const auto done = plumbing->remove_node(); !done) {
                 log_warn("interfaces remain", kv("error", done.error().message));
+            }
+        }
+        auto paths_to_nodes = datapath::NodePaths::create({});
+        if (paths_to_nodes) {
+            if (const auto done = paths_to_nodes->remove(); !done) {
+                log_warn("routes to other nodes remain", kv("error", done.error().message));
             }
         }
         if (const auto done = datapath::remove_firewall(); !done) {

@@ -12,6 +12,7 @@
 #include "agent/config_history.h"
 #include "agent/config_hubble.h"
 #include "agent/config_metrics.h"
+#include "agent/config_network.h"
 #include "agent/config_security.h"
 #include "agent/config_source.h"
 #include "agent/config_web.h"
@@ -42,16 +43,20 @@ Result<std::optional<net::Prefix>> range(const yaml::Map& map, std::string_view 
 }
 
 Result<> read_network(const yaml::Map& root, Config& config) {
-    const auto map =
-        TRY(root.map("network", {"ipv4", "ipv6", "mtu", "masquerade", "addressRestSeconds"}));
+    const auto map = TRY(root.map(
+        "network", {"ipv4", "ipv6", "mtu", "masquerade", "addressRestSeconds", "mode", "vxlan"}));
     if (!map) return {};
     if (map->find("ipv4") || map->find("ipv6")) config.ranges_from_node = false;
+    TRY(read_node_paths(*map, config.paths));
+    config.own_ranges = map->find("ipv4") || map->find("ipv6");
     config.range4 = TRY(range(*map, "ipv4", true, config.range4));
     config.range6 = TRY(range(*map, "ipv6", false, config.range6));
     if (!config.range4 && !config.range6) {
         return map->node().fail("at least one of ipv4 and ipv6 must be a range");
     }
-    config.mtu = static_cast<unsigned>(TRY(map->integer_or("mtu", 1280, 65535, config.mtu)));
+    const auto mtu = map->find("mtu");
+    if (mtu && mtu->string() != "auto")
+        config.mtu = static_cast<unsigned>(TRY(mtu->integer(1280, 65535)));
     config.masquerade = TRY(map->boolean_or("masquerade", config.masquerade));
     config.address_rest_s = static_cast<unsigned>(
         TRY(map->integer_or("addressRestSeconds", 0, 86400, config.address_rest_s)));

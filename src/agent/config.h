@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "datapath/kernel.h"
+#include "datapath/node_plan.h"
 #include "net/address.h"
 #include "observe/history/options.h"
 #include "observe/metrics/options.h"
@@ -54,9 +55,11 @@ struct Config {
         false; // of the own Node of the source; the two below are empty until they are known
     std::optional<net::Prefix> range4;
     std::optional<net::Prefix> range6;
-    unsigned mtu = 1500;
+    bool own_ranges = false; // they are in the file: what the Node object says does not count
+    unsigned mtu = 0;        // 0: that of the way out, less what the tunnel takes
     bool masquerade = true;
-    unsigned address_rest_s = 30; // how long a released address is not given out again
+    datapath::NodePathOptions paths; // to other nodes; its name and ranges are the configuration's
+    unsigned address_rest_s = 30;    // how long a released address is not given out again
     bool socket_hooks = true;
     datapath::Attachment attachment = datapath::Attachment::automatic;
     std::uint32_t ct_entries = 524288;

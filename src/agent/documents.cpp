@@ -1,4 +1,5 @@
 #include "agent/documents.h"
+#include "agent/capabilities.h"
 
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -253,6 +254,7 @@ json workload_document(Node& node, const model::Workload& workload) {
              {"pid", workload.pid},
              {"source", workload.source},
              {"created", time_text(workload.created)}};
+    add_capabilities(one, node, workload);
     if (!workload.addresses.empty()) {
         const auto endpoint = node.tables().endpoints.find(to_addr(workload.addresses.front()));
         if (endpoint != node.tables().endpoints.end()) {

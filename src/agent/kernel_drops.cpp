@@ -151,7 +151,7 @@ json KernelDropDocuments::operator()(const datapath::KernelDrop& drop) {
     if (drop.answer) out["answer"] = true;
     if (!drop.function.empty()) out["function"] = drop.function;
     if (drop.netns_inode != 0) {
-        out["where"] = "the node";
+        out["where"] = drop.on_node ? "the node" : "a workload that is gone";
         for (const auto& workload : workloads_)
             if (workload.netns_inode == drop.netns_inode) out["where"] = workload.name.to_string();
     }

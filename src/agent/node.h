@@ -12,10 +12,12 @@
 
 #include <nlohmann/json.hpp>
 
+#include "agent/cluster.h"
 #include "agent/config.h"
 #include "agent/hubble.h"
 #include "agent/kernel_drops.h"
 #include "agent/l7.h"
+#include "agent/pod_ranges.h"
 #include "agent/security.h"
 #include "agent/service_map.h"
 #include "api/client/paths.h"
@@ -24,6 +26,7 @@
 #include "datapath/ipam.h"
 #include "datapath/kernel.h"
 #include "datapath/plumbing.h"
+#include "datapath/shaper.h"
 #include "datapath/workloads.h"
 #include "ebpf/ring.h"
 #include "ebpf/system.h"
@@ -60,6 +63,7 @@ public:
     [[nodiscard]] datapath::CniContext& cni() {
         return *cni_; // NOLINT(bugprone-unchecked-optional-access)
     }
+    [[nodiscard]] const datapath::Shaper& shaper() const { return *shaper_; }
     [[nodiscard]] source::Source& source() { return *source_; }
     [[nodiscard]] const datapath::Tables& tables() const { return tables_; }
     [[nodiscard]] const std::shared_ptr<const model::Directory>& directory() const {
@@ -70,6 +74,8 @@ public:
     [[nodiscard]] const std::vector<ebpf::Feature>& features() const { return features_; }
     [[nodiscard]] std::uint32_t connections() const { return connections_; }
     [[nodiscard]] std::int64_t started() const { return started_; } // seconds since the epoch
+    // The node's ranges of workloads changed: the agent must begin anew. It has told itself to stop.
+    [[nodiscard]] bool must_restart() const { return must_restart_; }
     // Null when it is off or could not start: then security_error() says why.
     [[nodiscard]] Security* security() { return security_.get(); }
     [[nodiscard]] const std::string& security_error() const { return security_error_; }
@@ -111,9 +117,12 @@ private:
     Result<> attach(const model::Workload& workload);
     void detach(const model::Workload& workload);
     void publish(std::shared_ptr<const model::Objects> objects);
+    void check_ranges();
     [[nodiscard]] Security::Environment security_environment() const;
     void start_security();
     void start_hubble();
+    void route_host_ports(const std::vector<datapath::HostPortRoute>& routes);
+    [[nodiscard]] Result<> enforced(const model::Workload& workload) const;
     void end_connections(const std::vector<datapath::GoneBackend>& gone,
                          const std::vector<model::Workload>& workloads);
     Result<> watch_addresses();
@@ -131,7 +140,9 @@ private:
 
     std::unique_ptr<datapath::Ipam> ipam_;
     std::unique_ptr<datapath::Plumbing> plumbing_;
+    std::unique_ptr<Cluster> cluster_;
     std::unique_ptr<datapath::Kernel> kernel_;
+    std::unique_ptr<datapath::Shaper> shaper_;
     std::unique_ptr<datapath::Workloads> workloads_;
     std::optional<datapath::CniContext> cni_;
     std::unique_ptr<source::Source> source_;
@@ -140,10 +151,13 @@ private:
 
     std::shared_ptr<const model::Objects> objects_ = std::make_shared<model::Objects>();
     std::vector<net::Ip> host_addresses_;
-    datapath::Tables tables_; // as written
+    datapath::Tables tables_;                                        // as written
+    std::optional<std::vector<datapath::HostPortRoute>> host_ports_; // as in the firewall
     std::shared_ptr<const model::Directory> directory_ = std::make_shared<model::Directory>();
     std::vector<std::string> warnings_;
     std::string unenforced_;
+    std::string no_ranges_; // why workloads cannot have addresses; empty: they can
+    bool must_restart_ = false;
     bool ready_ = false; // before that, changes wait for the first reconcile
     std::uint32_t connections_ = 0;
     std::uint64_t ct_full_ = 0;

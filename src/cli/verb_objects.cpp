@@ -29,7 +29,8 @@ struct Flags {
 bool is_cluster_wide(std::string kind) {
     std::transform(kind.begin(), kind.end(), kind.begin(),
                    [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-    static constexpr std::array<std::string_view, 3> kKinds{"namespace", "namespaces", "ns"};
+    static constexpr std::array<std::string_view, 6> kKinds{"namespace", "namespaces", "ns",
+                                                            "node",      "nodes",      "no"};
     return std::find(kKinds.begin(), kKinds.end(), kind) != kKinds.end();
 }
 

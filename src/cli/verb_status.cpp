@@ -91,6 +91,32 @@ void print_web(Page& page, const json& status) {
     page.line("web page", login.empty() ? text(web, "url") : login);
 }
 
+void print_nodes(Page& page, const json& status) {
+    const json& nodes = member(status, "nodes");
+    const auto mode = text(nodes, "mode");
+    if (mode.empty() || (mode == "none" && list(nodes, "others").empty())) return;
+    const auto error = text(nodes, "error");
+    page.line("nodes",
+              fmt::format("{} others by {}, packets up to {} bytes{}{}",
+                          list(nodes, "others").size(), mode, number(nodes, "mtu"),
+                          error.empty() ? "" : "; not complete: ", error),
+              error.empty() ? std::string_view{} : kRed);
+    for (const json& node : list(nodes, "others")) {
+        std::vector<std::string> ranges;
+        for (const json& range : list(node, "ranges"))
+            ranges.push_back(range.get<std::string>());
+        const auto path = text(node, "path");
+        page.line("",
+                  fmt::format("{} {}{}: {}", text(node, "name"),
+                              path.empty() ? "without a path" : "at " + path,
+                              flag(node, "ready") ? "" : ", not ready",
+                              ranges.empty() ? "no pod ranges" : joined(ranges, ", ")),
+                  path.empty() || !flag(node, "ready") ? kYellow : std::string_view{});
+    }
+    for (const json& warning : list(nodes, "warnings"))
+        page.line("", warning.get<std::string>(), kYellow);
+}
+
 void print_losses(Page& page, const json& status) {
     const json& losses = member(status, "losses");
     std::vector<std::string> parts;
@@ -144,6 +170,13 @@ void print_hubble(Page& page, const json& status) {
     page.line("hubble", line);
 }
 
+void print_kernel_drops(Page& page, const json& status) {
+    const json& drops = member(status, "kernel_drops");
+    if (!drops.is_object()) return;
+    if (const auto error = text(drops, "error"); !error.empty())
+        page.line("kernel drops", "not seen: " + error, kYellow);
+}
+
 void print_features(Context& context, Page& page, const json& status) {
     const json& features = list(member(status, "kernel"), "features");
     std::vector<const json*> missing;
@@ -186,6 +219,13 @@ void print_tables(Context& context, Page& page, const json& status) {
         context.out << '\n';
         page.table(drops);
     }
+    Table kernel({"DROPPED BY THE KERNEL", "REASON"});
+    for (const auto& [reason, count] : member(member(status, "kernel_drops"), "reasons").items())
+        kernel.row({text(count), reason});
+    if (!kernel.empty()) {
+        context.out << '\n';
+        page.table(kernel);
+    }
     if (context.format != Format::wide) return;
     Table maps({"MAP", "ENTRIES", "MAX"});
     for (const auto& map : list(status, "maps"))
@@ -205,7 +245,9 @@ void print_status(Context& context, const json& status) {
     print_security(page, status);
     print_hubble(page, status);
     print_web(page, status);
+    print_nodes(page, status);
     print_losses(page, status);
+    print_kernel_drops(page, status);
     print_features(context, page, status);
     print_errors(context, page, status);
     print_tables(context, page, status);

@@ -20,6 +20,8 @@ struct Owner {
     Identities::Index identity = 0;
     model::Directory::Entry entry;
     bl_endpoint endpoint{}; // of the host and of workloads
+    bool node = false;      // another node's own address
+    std::string on;         // name of the node that it is on, as far as an object says so
     [[nodiscard]] bool local() const { return entry.kind != FlowEnd::Kind::remote; }
 };
 
@@ -27,6 +29,7 @@ using Owners = std::unordered_map<net::Ip, Owner>;
 
 std::string describe(const Owner& owner) {
     if (owner.entry.kind == FlowEnd::Kind::host) return "the host";
+    if (owner.node) return "Node " + owner.entry.name;
     const std::string name = model::ObjectName{owner.entry.space, owner.entry.name}.to_string();
     return (owner.local() ? "workload " : "Pod ") + name;
 }
@@ -40,6 +43,7 @@ public:
 
     void add_host(const net::Ip& address);
     void add_workload(const model::Workload& workload, const model::Objects& objects);
+    void add_node(const RemoteNode& node);
     void add_pod(const model::Pod& pod);
     Owners take() { return std::move(owners_); }
 
@@ -92,9 +96,22 @@ void OwnerFinder::add_workload(const model::Workload& workload, const model::Obj
     }
 }
 
+void OwnerFinder::add_node(const RemoteNode& node) {
+    for (const net::Ip& address : node.addresses) {
+        Owner owner;
+        owner.identity = identities_.of_remote_node(address);
+        owner.entry.kind = FlowEnd::Kind::remote;
+        owner.entry.name = node.name;
+        owner.node = true;
+        owner.on = node.name;
+        add(address, std::move(owner));
+    }
+}
+
 void OwnerFinder::add_pod(const model::Pod& pod) {
     for (const net::Ip& address : pod.addresses) {
         Owner owner;
+        owner.on = pod.node;
         owner.identity = identities_.of_pod(pod.name.space, pod.labels, pod.ports, address, false);
         owner.entry = {FlowEnd::Kind::remote, 0, 0, pod.name.space, pod.name.name, pod.labels};
         add(address, std::move(owner));
@@ -111,6 +128,8 @@ Owners find_owners(const CompileInput& input, Identities& identities,
         attached.insert(workload.name);
         finder.add_workload(workload, input.objects);
     }
+    for (const RemoteNode& node : input.nodes)
+        finder.add_node(node);
     for (const auto& [name, pod] : input.objects.pods) {
         if (stands_for_itself(pod) && !attached.contains(name)) finder.add_pod(pod);
     }
@@ -130,11 +149,78 @@ Worlds find_worlds(Identities& identities) {
     return worlds;
 }
 
-void write_addresses(const Owners& owners, const Worlds& worlds, const Identities& identities,
-                     const std::vector<std::uint16_t>& flags, Tables& tables,
-                     model::Directory& directory) {
+// Numbers of the other nodes, and whose range of pods an address is in.
+class NodeNumbers {
+public:
+    NodeNumbers(std::span<const RemoteNode> nodes, const Table<std::uint32_t, bl_node>& previous);
+
+    [[nodiscard]] std::uint16_t by_name(const std::string& name) const {
+        const auto found = by_name_.find(name);
+        return found == by_name_.end() ? std::uint16_t{0} : found->second;
+    }
+    [[nodiscard]] std::uint16_t of(const net::Prefix& prefix) const {
+        const std::uint32_t at = ranges_.longest(prefix.base);
+        if (at == CidrSet::kNone || !ranges_.prefixes()[at].contains(prefix)) return 0;
+        return by_range_.at(ranges_.prefixes()[at]);
+    }
+    [[nodiscard]] const std::map<net::Prefix, std::uint16_t>& by_range() const { return by_range_; }
+    Table<std::uint32_t, bl_node> take() { return std::move(table_); }
+
+private:
+    std::map<std::string, std::uint16_t> by_name_;
+    std::map<net::Prefix, std::uint16_t> by_range_;
+    CidrSet ranges_{{}};
+    Table<std::uint32_t, bl_node> table_;
+};
+
+NodeNumbers::NodeNumbers(std::span<const RemoteNode> nodes,
+                         const Table<std::uint32_t, bl_node>& previous) {
+    Table<bl_addr, std::uint32_t> kept;
+    for (const auto& [number, node] : previous)
+        kept.emplace(node.addr, number);
+    std::uint32_t next = 1;
+    for (const RemoteNode& node : nodes) {
+        if (BytesEqual{}(node.path.addr, bl_addr{})) continue;
+        const auto known = kept.find(node.path.addr);
+        std::uint32_t number = known == kept.end() ? 0 : known->second;
+        if (number == 0 || table_.contains(number)) {
+            // As with identities, one that `previous` still names is not given to another at once.
+            while (previous.contains(next) || table_.contains(next))
+                ++next;
+            number = next++;
+        }
+        table_.emplace(number, node.path);
+        by_name_.emplace(node.name, static_cast<std::uint16_t>(number));
+        for (const net::Prefix& range : node.ranges)
+            by_range_.emplace(range, static_cast<std::uint16_t>(number));
+    }
+    std::vector<net::Prefix> all;
+    all.reserve(by_range_.size());
+    for (const auto& [range, number] : by_range_)
+        all.push_back(range);
+    ranges_ = CidrSet(std::move(all));
+}
+
+// Addresses of a range that no pod is known to have: strangers, whom only CIDRs name.
+Identities::Index stranger_in(const net::Prefix& range, Identities& identities) {
+    const CidrSet& cidrs = identities.cidrs();
+    std::uint32_t cidr = cidrs.longest(range.base);
+    while (cidr != CidrSet::kNone && !cidrs.prefixes()[cidr].contains(range))
+        cidr = cidrs.parent(cidr);
+    if (cidr != CidrSet::kNone) return identities.of_world(cidrs.prefixes()[cidr]);
+    return identities.of_world(range.is_v4() ? net::Prefix::all_v4() : net::Prefix::all_v6());
+}
+
+void write_addresses(const Owners& owners, const Worlds& worlds, const NodeNumbers& nodes,
+                     Identities& identities, const std::vector<std::uint16_t>& flags,
+                     Tables& tables, model::Directory& directory) {
+    for (const auto& [range, number] : nodes.by_range()) {
+        tables.ipcache[to_abi(range)] =
+            bl_ipcache{identities[stranger_in(range, identities)].number, number, 0};
+    }
     for (const auto& [prefix, identity] : worlds) {
-        tables.ipcache[to_abi(prefix)] = bl_ipcache{identities[identity].number, 0};
+        tables.ipcache[to_abi(prefix)] =
+            bl_ipcache{identities[identity].number, nodes.of(prefix), 0};
     }
     for (const auto& [address, owner] : owners) {
         const std::uint32_t number = identities[owner.identity].number;
@@ -144,7 +230,11 @@ void write_addresses(const Owners& owners, const Worlds& worlds, const Identitie
             endpoint.flags |= flags[owner.identity];
             tables.endpoints.emplace(to_abi(address), endpoint);
         } else {
-            tables.ipcache[to_abi(net::Prefix::host(address))] = bl_ipcache{number, 0};
+            const std::uint16_t in_range =
+                owner.node ? std::uint16_t{0} : nodes.of(net::Prefix::host(address));
+            tables.ipcache[to_abi(net::Prefix::host(address))] = {
+                number, in_range != 0 ? in_range : nodes.by_name(owner.on),
+                static_cast<__u16>(owner.node ? BL_IPC_NODE : 0)};
         }
         model::Directory::Entry entry = owner.entry;
         entry.identity = number;
@@ -172,6 +262,7 @@ Result<> check_limits(const Tables& tables, const Limits& limits) {
              {"service addresses and ports", tables.services.size(), limits.services},
              {"service slots", tables.slots.size(), limits.slots},
              {"service backends", tables.backends.size(), limits.backends},
+             {"other nodes", tables.nodes.size(), limits.nodes},
          }) {
         if (row.needed > row.limit) {
             return fail(Code::exhausted, "{}: {} are needed, {} fit", row.what, row.needed,
@@ -194,7 +285,9 @@ Result<Compiled> compile(const CompileInput& input) {
 
     auto policy = compile_policy(input.objects, identities, input.limits.policy);
     if (!policy) return tl::unexpected(std::move(policy).error());
-    write_addresses(owners, worlds, identities, policy->flags, compiled.tables, *directory);
+    NodeNumbers nodes(input.nodes, input.previous.nodes);
+    write_addresses(owners, worlds, nodes, identities, policy->flags, compiled.tables, *directory);
+    compiled.tables.nodes = nodes.take();
     compiled.tables.policy = std::move(policy->entries);
     directory->rules = std::move(policy->rules);
     directory->subjects = std::move(policy->subjects);
@@ -205,6 +298,7 @@ Result<Compiled> compile(const CompileInput& input) {
     compiled.tables.slots = std::move(services.slots);
     compiled.tables.backends = std::move(services.backends);
     compiled.gone = std::move(services.gone);
+    compiled.host_ports = std::move(services.host_ports);
     compiled.warnings.insert(compiled.warnings.end(), services.warnings.begin(),
                              services.warnings.end());
     directory->services = std::move(services.names);
@@ -212,6 +306,9 @@ Result<Compiled> compile(const CompileInput& input) {
     for (const model::Workload& workload : input.workloads) {
         if (workload.ifindex)
             directory->interfaces.emplace(workload.ifindex, workload.host_interface);
+    }
+    for (const RemoteNode& node : input.nodes) {
+        if (node.path.ifindex) directory->interfaces.emplace(node.path.ifindex, node.interface);
     }
     TRY(check_limits(compiled.tables, input.limits));
     compiled.directory = std::move(directory);

@@ -3,10 +3,12 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "datapath/remote_node.h"
 #include "datapath/tables.h"
 #include "model/directory.h"
 #include "model/objects.h"
@@ -24,6 +26,7 @@ struct Limits {
     std::size_t services = 262'144;
     std::size_t slots = 1'000'000;
     std::size_t backends = 1'000'000;
+    std::size_t nodes = BL_NODES - 1;
 };
 
 // At most this many addresses of vanished UDP backends lead on to their service.
@@ -37,6 +40,7 @@ struct CompileInput {
     const Tables& previous;
     Limits limits = {};
     model::L7Choice l7 = {};
+    std::span<const RemoteNode> nodes = {};
 };
 
 // A backend that is no endpoint of its service any more: its connections must end or move.
@@ -45,11 +49,22 @@ struct GoneBackend {
     bl_backend backend{};
 };
 
+// Where packets from outside go that name a port of the node.
+struct HostPortRoute {
+    net::Ip address; // of the node
+    std::uint16_t port = 0;
+    model::Protocol protocol = model::Protocol::tcp;
+    net::Ip to;
+    std::uint16_t target = 0;
+    auto operator<=>(const HostPortRoute&) const = default;
+};
+
 struct Compiled {
     Tables tables;
     std::shared_ptr<const model::Directory> directory;
-    std::vector<GoneBackend> gone;     // by id
-    std::vector<std::string> warnings; // conflicts that were settled, for people
+    std::vector<GoneBackend> gone;         // by id
+    std::vector<HostPortRoute> host_ports; // ascending
+    std::vector<std::string> warnings;     // conflicts that were settled, for people
 };
 
 // Identities. One stands for a kind (pod, host, world), a namespace with its labels, the pod's labels and named ports,
@@ -59,6 +74,9 @@ struct Compiled {
 //
 // Endpoints hold local workloads and the host, ipcache all the rest: manifests that stand for themselves, every policy
 // CIDR, and 0.0.0.0/0 and ::/0, so that families never mix.
+//
+// Nodes keep their number as long as their address stays. What lies in a node's range of pods, or is a pod whose manifest
+// names the node, carries that number in the ipcache; so do the node's own addresses, marked as such.
 //
 // Service, slot and backend numbers: bl_svc.id is kept by (address, port, protocol), a backend's id by (service id,
 // address, port, protocol); new ones are above all that `previous` names. A changed backend list gets a new generation.

@@ -133,6 +133,13 @@ Identities::Index Identities::of_host(const net::Ip& ip) {
     return intern(std::move(identity), ip);
 }
 
+Identities::Index Identities::of_remote_node(const net::Ip& ip) {
+    Identity identity;
+    identity.kind = Identity::Kind::remote_node;
+    identity.cidr = cidrs_.longest(ip);
+    return intern(std::move(identity), ip);
+}
+
 Identities::Index Identities::of_world(const net::Prefix& prefix) {
     Identity identity;
     identity.kind = Identity::Kind::world;
@@ -191,7 +198,9 @@ void Identities::assign_numbers(const Table<std::uint32_t, bl_identity>& previou
             if (digests.try_emplace(identity.digest, index).second) break;
         }
         if (identity.kind != Identity::Kind::pod && identity.cidr == CidrSet::kNone) {
-            identity.number = identity.kind == Identity::Kind::host ? BL_ID_host : BL_ID_world;
+            identity.number = identity.kind == Identity::Kind::host          ? BL_ID_host
+                              : identity.kind == Identity::Kind::remote_node ? BL_ID_remote_node
+                                                                             : BL_ID_world;
         } else if (const auto found = kept.find(identity.digest); found != kept.end()) {
             identity.number = found->second;
         } else {
@@ -214,6 +223,7 @@ std::string Identities::describe(Index index) const {
     switch (identity.kind) {
     case Identity::Kind::host: text = "host"; break;
     case Identity::Kind::world: text = "world"; break;
+    case Identity::Kind::remote_node: text = "remote-node"; break;
     case Identity::Kind::pod:
         text = identity.space;
         char separator = ' ';

@@ -35,7 +35,7 @@ private:
 };
 
 struct Identity {
-    enum class Kind : std::uint8_t { pod, host, world };
+    enum class Kind : std::uint8_t { pod, host, world, remote_node };
     static constexpr std::uint8_t kV4 = 1;
     static constexpr std::uint8_t kV6 = 2;
 
@@ -62,6 +62,7 @@ public:
     Index of_pod(const std::string& space, const model::Labels& labels,
                  std::vector<model::NamedPort> ports, const net::Ip& ip, bool local);
     Index of_host(const net::Ip& ip);
+    Index of_remote_node(const net::Ip& ip);
     Index of_world(const net::Prefix& prefix); // a policy CIDR, or 0.0.0.0/0 or ::/0
 
     // Gives everyone a number and a digest. Last call before reading them.

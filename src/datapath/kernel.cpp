@@ -1,6 +1,7 @@
 #include "datapath/kernel.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -74,6 +75,15 @@ Result<bl_config> make_config(const KernelOptions& options) {
     return config;
 }
 
+// Of the namespace that the agent runs in; 0: no socket is taken for the node's own.
+std::uint64_t netns_cookie() {
+    const Fd any(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    std::uint64_t cookie = 0;
+    socklen_t size = sizeof cookie;
+    if (!any || getsockopt(any.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size) != 0) return 0;
+    return cookie;
+}
+
 Result<> make_directory(const std::string& path) {
     std::error_code error;
     fs::create_directories(path, error);
@@ -114,6 +124,20 @@ Result<std::size_t> erase(int fd, const Table<K, V>& from, const Table<K, V>& to
     return count;
 }
 
+// An array's entries cannot be erased: what is gone becomes zero.
+template <typename V>
+Result<std::size_t> clear(int fd, const Table<std::uint32_t, V>& from,
+                          const Table<std::uint32_t, V>& to) {
+    const auto map = TRY((ebpf::Map<std::uint32_t, V>::of(fd)));
+    std::size_t count = 0;
+    for (const auto& [key, value] : from) {
+        if (to.contains(key)) continue;
+        TRY(map.update(key, V{}));
+        ++count;
+    }
+    return count;
+}
+
 // Connections survive a change of the table's size, as many as fit.
 Result<> take_connections(int from, int to) {
     const auto table = TRY((ebpf::Map<bl_flow_key, bl_ct>::of(to)));
@@ -134,10 +158,15 @@ struct Kernel::State {
     std::unique_ptr<ebpf::Object> pod;
     std::unique_ptr<ebpf::Object> sock;
     bool tcx = true;
+    std::map<std::string, int> beside; // maps of other objects
+    std::vector<Uplink> uplinks;
 
     [[nodiscard]] std::string links() const { return options.pins + "/links"; }
     [[nodiscard]] std::string link(std::uint32_t ifindex, const char* where) const {
         return fmt::format("{}/{}_{}", links(), where, ifindex);
+    }
+    [[nodiscard]] std::string link(const Uplink& uplink) const {
+        return link(uplink.ifindex, uplink.tunnel ? "from_tunnel" : "from_netdev");
     }
 };
 
@@ -160,6 +189,8 @@ Result<std::unique_ptr<Kernel>> Kernel::load(const KernelOptions& options) {
 
     const bl_config config = TRY(make_config(options));
     TRY(state->pod->set_rodata(bytes(&config, sizeof config)));
+    const std::uint64_t node_netns = netns_cookie();
+    TRY(state->sock->set_rodata(bytes(&node_netns, sizeof node_netns)));
     TRY(state->pod->set_max_entries("bl_ct", options.ct_entries));
     TRY(state->pod->set_max_entries("bl_l7", options.l7_ring_bytes));
     for (auto* object : {state->pod.get(), state->sock.get()}) {
@@ -200,6 +231,9 @@ Result<Tables> Kernel::read() const {
     TRY(read_table(TRY(map("bl_svc")), tables.services));
     TRY(read_table(TRY(map("bl_slot")), tables.slots));
     TRY(read_table(TRY(map("bl_backend")), tables.backends));
+    TRY(read_table(TRY(map("bl_node")), tables.nodes));
+    std::erase_if(tables.nodes,
+                  [](const auto& entry) { return BytesEqual{}(entry.second, bl_node{}); });
     return tables;
 }
 
@@ -209,11 +243,13 @@ Result<std::size_t> Kernel::write_steps(const Tables& from, const Tables& to) {
     changed += TRY(upsert(TRY(map("bl_backend")), from.backends, to.backends));
     changed += TRY(upsert(TRY(map("bl_slot")), from.slots, to.slots));
     changed += TRY(upsert(TRY(map("bl_policy")), from.policy, to.policy));
+    changed += TRY(upsert(TRY(map("bl_node")), from.nodes, to.nodes));
     changed += TRY(upsert(TRY(map("bl_svc")), from.services, to.services));
     changed += TRY(upsert(TRY(map("bl_ipcache")), from.ipcache, to.ipcache));
     changed += TRY(upsert(TRY(map("bl_endpoint")), from.endpoints, to.endpoints));
     changed += TRY(erase(TRY(map("bl_endpoint")), from.endpoints, to.endpoints));
     changed += TRY(erase(TRY(map("bl_ipcache")), from.ipcache, to.ipcache));
+    changed += TRY(clear(TRY(map("bl_node")), from.nodes, to.nodes));
     changed += TRY(erase(TRY(map("bl_svc")), from.services, to.services));
     changed += TRY(erase(TRY(map("bl_policy")), from.policy, to.policy));
     changed += TRY(erase(TRY(map("bl_slot")), from.slots, to.slots));
@@ -265,6 +301,37 @@ Result<> Kernel::attach(const model::Workload& workload) {
     return {};
 }
 
+Result<> Kernel::attach_uplinks(const std::vector<Uplink>& uplinks) {
+    state_->uplinks = uplinks;
+    for (const Uplink& uplink : uplinks) {
+        const char* name = uplink.tunnel ? "bl_from_tunnel" : "bl_from_netdev";
+        const int program = TRY(state_->pod->program(name));
+        const int ifindex = static_cast<int>(uplink.ifindex);
+        const std::string pin = state_->link(uplink);
+        if (state_->tcx) {
+            const auto done = ebpf::attach_pinned(program, Hook::tcx_ingress, ifindex, pin);
+            if (done) continue;
+            if (state_->options.attachment == Attachment::tcx || done.error().number != EINVAL)
+                return done;
+            state_->tcx = false;
+        }
+        TRY(ebpf::attach_clsact(program, Hook::tcx_ingress, ifindex));
+        std::error_code ignored;
+        fs::remove(pin, ignored);
+    }
+    // Those of devices that no longer lead to a node.
+    std::set<std::string> kept;
+    for (const Uplink& uplink : uplinks)
+        kept.insert(state_->link(uplink));
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(state_->links(), error)) {
+        const std::string name = entry.path().filename();
+        const bool ours = name.starts_with("from_tunnel_") || name.starts_with("from_netdev_");
+        if (ours && !kept.contains(entry.path().string())) fs::remove(entry.path(), error);
+    }
+    return {};
+}
+
 void Kernel::detach(const model::Workload& workload) {
     std::error_code ignored;
     fs::remove(state_->link(workload.ifindex, "from_pod"), ignored);
@@ -276,7 +343,12 @@ void Kernel::detach_all_but(const std::vector<model::Workload>& workloads) {
     for (const auto& workload : workloads) {
         kept.insert(state_->link(workload.ifindex, "from_pod"));
         kept.insert(state_->link(workload.ifindex, "to_pod"));
+        if (!workload.bandwidth.limited()) continue;
+        kept.insert(state_->link(workload.ifindex, "limit_out"));
+        kept.insert(state_->link(workload.ifindex, "limit_in"));
     }
+    for (const Uplink& uplink : state_->uplinks)
+        kept.insert(state_->link(uplink));
     for (const auto& hook : kCgroupHooks)
         kept.insert(fmt::format("{}/{}", state_->links(), hook.program));
     std::error_code error;
@@ -304,7 +376,7 @@ Result<Kernel::Verdict> Kernel::verdict(const net::Ip& source, const net::Ip& de
         key.prefixlen = 128;
         key.addr = to_addr(ip);
         bl_endpoint other{};
-        other.identity = TRY(ipcache.lookup(key)).value_or(bl_ipcache{BL_ID_world, 0}).identity;
+        other.identity = TRY(ipcache.lookup(key)).value_or(bl_ipcache{BL_ID_world, 0, 0}).identity;
         return other;
     };
     const bl_endpoint client = TRY(identify(source));
@@ -363,6 +435,8 @@ Result<std::vector<MapUse>> Kernel::maps() const {
 Result<int> Kernel::map(const std::string& name) const {
     if (auto fd = state_->pod->map(name)) return fd;
     if (auto fd = state_->sock->map(name)) return fd;
+    if (const auto found = state_->beside.find(name); found != state_->beside.end())
+        return found->second;
     return fail(Code::not_found, "no map is called '{}': see 'beeline map list'", name);
 }
 
@@ -370,6 +444,14 @@ Result<int> Kernel::program(const std::string& name) const {
     if (auto fd = state_->pod->program(name)) return fd;
     return state_->sock->program(name);
 }
+
+std::string Kernel::map_pins() const { return state_->options.pins + "/maps"; }
+
+void Kernel::add_map(const std::string& name, int fd) { state_->beside[name] = fd; }
+
+std::string Kernel::links() const { return state_->links(); }
+
+bool Kernel::tcx() const { return state_->tcx; }
 
 void Kernel::remove_pins(const std::string& pins) {
     std::error_code error;

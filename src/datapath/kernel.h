@@ -34,6 +34,12 @@ struct MapUse {
     std::uint64_t entries = 0;
 };
 
+// A device by which other nodes reach the workloads here.
+struct Uplink {
+    std::uint32_t ifindex = 0;
+    bool tunnel = false;
+};
+
 struct SweepResult {
     std::uint32_t seen = 0;
     std::uint32_t removed = 0;
@@ -59,6 +65,8 @@ public:
     Result<> attach_sockets();
     Result<> attach(const model::Workload& workload);
     void detach(const model::Workload& workload);
+    // Exactly these: the programs of other devices go.
+    Result<> attach_uplinks(const std::vector<Uplink>& uplinks);
     // Removes attachments of interfaces that no workload has any more.
     void detach_all_but(const std::vector<model::Workload>& workloads);
 
@@ -79,6 +87,12 @@ public:
     // Descriptor of a map by name, for dumps and tests.
     [[nodiscard]] Result<int> map(const std::string& name) const;
     [[nodiscard]] Result<int> program(const std::string& name) const;
+    // For objects beside these: where maps and links are pinned, and whether the kernel has tcx.
+    [[nodiscard]] std::string map_pins() const;
+    // Makes a map of such an object known by its name; the descriptor stays its owner's and must outlive this.
+    void add_map(const std::string& name, int fd);
+    [[nodiscard]] std::string links() const;
+    [[nodiscard]] bool tcx() const;
 
     // Removes every pin of an instance; attachments end with their links.
     static void remove_pins(const std::string& pins);

@@ -150,6 +150,7 @@ Result<std::vector<KernelDrop>> KernelDrops::list() const {
         drop.answer = (key.flags & BL_KDROP_SOURCE_PORT) != 0;
         drop.reason = reason_name(key.reason);
         drop.netns_inode = key.netns;
+        drop.on_node = key.netns != 0 && key.netns == own_namespace_;
         drop.count = value.count;
         drop.first_ns = value.first_ns;
         drop.last_ns = value.last_ns;

@@ -27,6 +27,7 @@ struct KernelDrop {
     std::string reason;            // the kernel's name: "NO_SOCKET"
     std::string function;          // of the kernel; empty: not known
     std::uint64_t netns_inode = 0; // 0: not known
+    bool on_node = false;          // it is the node's own
     std::uint64_t count = 0;
     std::uint64_t first_ns = 0; // CLOCK_MONOTONIC
     std::uint64_t last_ns = 0;

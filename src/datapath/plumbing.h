@@ -74,6 +74,8 @@ public:
     Result<std::vector<std::string>> remove_others(const std::set<std::string>& keep);
 
     [[nodiscard]] std::uint32_t mtu() const { return mtu_; }
+    // Of workloads that come from now on.
+    void set_mtu(std::uint32_t mtu) { mtu_ = mtu; }
     [[nodiscard]] const NodeNetwork& network() const { return network_; }
     [[nodiscard]] std::uint64_t node_inode() const { return home_.inode(); }
 

@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "abi/identity.h"
+#include "abi/node.h"
 #include "abi/policy.h"
 #include "abi/service.h"
 #include "net/address.h"
@@ -61,6 +62,7 @@ struct Tables {
     Table<bl_svc_key, bl_svc> services;
     Table<bl_slot_key, std::uint32_t> slots;
     Table<std::uint32_t, bl_backend> backends;
+    Table<std::uint32_t, bl_node> nodes; // by number, from 1
 };
 
 } // namespace beeline::datapath

@@ -28,6 +28,7 @@ struct Link {
     std::string alias;
     Mac mac{};
     std::uint32_t mtu = 0;
+    std::uint16_t hardware = 0;   // ARPHRD_*
     std::uint32_t flags = 0;      // IFF_*
     std::uint32_t master = 0;     // ifindex of the bridge or bond
     std::uint32_t peer_index = 0; // IFLA_LINK: of a veth its peer, in the peer's namespace
@@ -45,6 +46,14 @@ struct InterfaceAddress {
     std::uint32_t flags = 0; // IFA_F_*
 };
 
+// What a route puts around packets before its device, a VXLAN one, sends them.
+struct Encapsulation {
+    std::uint32_t vni = 0;
+    Ip remote;
+    Ip local; // zero: the kernel chooses
+    bool operator==(const Encapsulation&) const = default;
+};
+
 struct Route {
     Prefix destination;
     Ip gateway;              // zero: none
@@ -55,6 +64,9 @@ struct Route {
     std::uint8_t type = 1;     // RTN_UNICAST
     std::uint8_t protocol = 4; // RTPROT_STATIC
     std::uint32_t metric = 0;
+    Ip source; // of the host's own packets; zero: the kernel chooses
+    std::optional<Encapsulation> encapsulation; // not read back
+    bool operator==(const Route&) const = default;
 };
 
 struct Neighbour {
@@ -73,6 +85,13 @@ struct VethSpec {
     std::uint32_t mtu = 0; // of both ends; 0: the kernel's default
 };
 
+// A VXLAN device whose packets say themselves where they go (external mode). It has no neighbours.
+struct VxlanSpec {
+    std::string name;
+    std::uint16_t port = 0;
+    std::uint32_t mtu = 0;
+};
+
 // Only what is set is changed.
 struct LinkChange {
     std::optional<bool> up;
@@ -87,6 +106,7 @@ struct LinkChange {
 
 NetlinkRequest create_veth(const VethSpec& spec);
 NetlinkRequest create_bridge(std::string_view name);
+NetlinkRequest create_vxlan(const VxlanSpec& spec);
 NetlinkRequest change_link(std::uint32_t index, const LinkChange& change);
 NetlinkRequest delete_link(std::uint32_t index);
 NetlinkRequest delete_link(std::string_view name);

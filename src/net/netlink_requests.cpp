@@ -1,6 +1,7 @@
 // The requests of netlink.h as bytes, and the kernel's answers as values.
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
+#include <linux/lwtunnel.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
@@ -35,6 +36,22 @@ NetlinkRequest address_request(std::uint16_t type, std::uint16_t flags, std::uin
     return message.finish(fmt::format("{} address {}/{}", what, ip.to_string(), length));
 }
 
+void put_encapsulation(MessageBuilder& message, const Encapsulation& around) {
+    const bool v4 = around.remote.is_v4();
+    const std::uint16_t kind = v4 ? LWTUNNEL_ENCAP_IP : LWTUNNEL_ENCAP_IP6;
+    message.attribute(RTA_ENCAP_TYPE, &kind, sizeof kind);
+    const auto nest = message.begin(RTA_ENCAP);
+    const std::uint64_t id = __builtin_bswap64(around.vni);
+    // The numbers are the same in both families.
+    static_assert(int{LWTUNNEL_IP_ID} == int{LWTUNNEL_IP6_ID} &&
+                  int{LWTUNNEL_IP_DST} == int{LWTUNNEL_IP6_DST} &&
+                  int{LWTUNNEL_IP_SRC} == int{LWTUNNEL_IP6_SRC});
+    message.attribute(LWTUNNEL_IP_ID, &id, sizeof id);
+    message.attribute_ip(LWTUNNEL_IP_DST, around.remote);
+    if (!around.local.is_zero()) message.attribute_ip(LWTUNNEL_IP_SRC, around.local);
+    message.end(nest);
+}
+
 NetlinkRequest route_request(std::uint16_t type, std::uint16_t flags, const Route& route,
                              std::string_view what) {
     const bool direct = route.gateway.is_zero();
@@ -55,6 +72,8 @@ NetlinkRequest route_request(std::uint16_t type, std::uint16_t flags, const Rout
     if (!direct) message.attribute_ip(RTA_GATEWAY, route.gateway);
     if (route.index != 0) message.attribute_u32(RTA_OIF, route.index);
     if (route.metric != 0) message.attribute_u32(RTA_PRIORITY, route.metric);
+    if (!route.source.is_zero()) message.attribute_ip(RTA_PREFSRC, route.source);
+    if (route.encapsulation) put_encapsulation(message, *route.encapsulation);
     if (route.mtu != 0) {
         const auto metrics = message.begin(RTA_METRICS);
         message.attribute_u32(RTAX_MTU, route.mtu);
@@ -114,6 +133,27 @@ NetlinkRequest create_bridge(std::string_view name) {
     message.attribute_text(IFLA_INFO_KIND, "bridge");
     message.end(info);
     return message.finish(fmt::format("create bridge {}", name));
+}
+
+NetlinkRequest create_vxlan(const VxlanSpec& spec) {
+    ifinfomsg head{};
+    head.ifi_change = IFF_NOARP;
+    head.ifi_flags = IFF_NOARP;
+    MessageBuilder message(RTM_NEWLINK, kCreate);
+    message.header(head);
+    message.attribute_text(IFLA_IFNAME, spec.name);
+    if (spec.mtu != 0) message.attribute_u32(IFLA_MTU, spec.mtu);
+    const auto info = message.begin(IFLA_LINKINFO);
+    message.attribute_text(IFLA_INFO_KIND, "vxlan");
+    const auto data = message.begin(IFLA_INFO_DATA);
+    message.attribute_u8(IFLA_VXLAN_COLLECT_METADATA, 1);
+    message.attribute_u8(IFLA_VXLAN_LEARNING, 0);
+    message.attribute_u8(IFLA_VXLAN_UDP_ZERO_CSUM6_RX, 1);
+    const std::uint16_t port = __builtin_bswap16(spec.port);
+    message.attribute(IFLA_VXLAN_PORT, &port, sizeof port);
+    message.end(data);
+    message.end(info);
+    return message.finish(fmt::format("create VXLAN device {}", spec.name));
 }
 
 NetlinkRequest change_link(std::uint32_t index, const LinkChange& change) {
@@ -192,6 +232,7 @@ std::optional<Link> parse_link(const NetlinkMessage& message) {
     Link link;
     link.index = static_cast<std::uint32_t>(head->ifi_index);
     link.flags = head->ifi_flags;
+    link.hardware = head->ifi_type;
     link.name = attributes.text(IFLA_IFNAME).value_or("");
     link.alias = attributes.text(IFLA_IFALIAS).value_or("");
     link.mac = attributes.mac(IFLA_ADDRESS).value_or(Mac{});
@@ -234,6 +275,7 @@ std::optional<Route> parse_route(const NetlinkMessage& message) {
     route.type = head->rtm_type;
     route.protocol = head->rtm_protocol;
     route.metric = attributes.u32(RTA_PRIORITY).value_or(0);
+    route.source = attributes.ip(RTA_PREFSRC).value_or(Ip{});
     if (const auto metrics = attributes.get(RTA_METRICS)) {
         route.mtu = Attributes(*metrics).u32(RTAX_MTU).value_or(0);
     }

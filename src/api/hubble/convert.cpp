@@ -29,7 +29,7 @@ std::uint32_t identity_of(const FlowEnd& end) {
     switch (end.kind) {
     case FlowEnd::Kind::host: return BL_ID_host;
     case FlowEnd::Kind::world: return BL_ID_world;
-    case FlowEnd::Kind::remote: return end.name.empty() ? BL_ID_remote_node : BL_ID_unmanaged;
+    case FlowEnd::Kind::remote: return end.space.empty() ? BL_ID_remote_node : BL_ID_unmanaged;
     case FlowEnd::Kind::workload: return BL_ID_unmanaged;
     }
     return BL_ID_world;

@@ -21,7 +21,7 @@ std::string reserved(const model::FlowEnd& end) {
     switch (end.kind) {
     case model::FlowEnd::Kind::host: return "reserved:host";
     case model::FlowEnd::Kind::world: return "reserved:world";
-    case model::FlowEnd::Kind::remote: return end.name.empty() ? "reserved:remote-node" : "";
+    case model::FlowEnd::Kind::remote: return end.space.empty() ? "reserved:remote-node" : "";
     case model::FlowEnd::Kind::workload: break;
     }
     return "";
