@@ -29,4 +29,26 @@ Result<std::unique_ptr<source::Source>> make_source(const Config& config, const 
         source::FilesSource::create({config.manifests, paths.state, 20}, std::move(publish)));
 }
 
+nlohmann::json etcd_document(const source::Source& source) {
+    const auto* etcd = dynamic_cast<const source::EtcdSource*>(&source);
+    if (etcd == nullptr) return nullptr;
+    const auto state = etcd->etcd_state();
+    using State = source::Registration::State;
+    const auto now = state.registration.state;
+    return {{"endpoint", state.endpoint},
+            {"revision", state.revision},
+            {"keys", state.keys},
+            {"rejected", state.rejected},
+            {"lists", state.lists},
+            {"failures", state.failures},
+            {"from_snapshot", state.from_snapshot},
+            {"registration",
+             {{"state", now == State::registered ? "registered"
+                        : now == State::refused  ? "refused"
+                                                 : "waiting"},
+              {"lease", state.registration.lease},
+              {"keys", state.registration.keys},
+              {"error", state.registration.error}}}};
+}
+
 } // namespace beeline::agent

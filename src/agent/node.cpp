@@ -225,6 +225,8 @@ Result<> Node::run() {
             publish(std::move(objects));
         }));
     TRY(source_->start(loop_));
+    if (config_.source.kind == SourceKind::etcd)
+        add_status("etcd", [this] { return etcd_document(*source_); });
     if (config_.l7.choice.mode != model::L7Choice::Mode::off)
         l7_ = TRY(L7::start(config_.l7, *kernel_, store_, names_, cgroup_mount_));
     ready_ = true;
