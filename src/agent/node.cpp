@@ -188,6 +188,10 @@ Result<> Node::take_over() {
                                  if (unenforced_.empty()) return {};
                                  return fail(Code::unavailable, "{}", unenforced_);
                              }});
+    cni_->may_lease = [this]() -> Result<> {
+        if (no_ranges_.empty()) return {};
+        return fail(Code::unavailable, "{}", no_ranges_);
+    };
     TRY(datapath::reconcile_workloads(*cni_));
     datapath::replay_tombstones(*cni_, paths_.tombstones());
     return {};

@@ -18,8 +18,9 @@ struct CniContext {
     Plumbing& plumbing;
     Ipam& ipam;
     Workloads& workloads;
-    std::string cgroup_mount;        // of cgroup2; empty: not known
-    std::function<Result<>()> ready; // asked by STATUS; empty: always ready
+    std::string cgroup_mount;                 // of cgroup2; empty: not known
+    std::function<Result<>()> ready;          // asked by STATUS; empty: always ready
+    std::function<Result<>()> may_lease = {}; // asked before an address is given; empty: always
 };
 
 struct CniRequest {
