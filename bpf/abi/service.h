@@ -16,6 +16,9 @@ BL_STATIC_ASSERT(sizeof(struct bl_svc_key) == 24, "bl_svc_key");
 #define BL_SVC_MOVED \
 	0x1 /* not a service address: a vanished UDP backend whose sockets move to the service */
 
+#define BL_SVC_NODE_ONLY \
+	0x2 /* for sockets of the node's own network namespace: loopback addresses of host ports */
+
 struct bl_svc {
 	__u32 id;	  /* number of the service port, stable over restarts */
 	__u32 generation; /* which set of slots is in force */

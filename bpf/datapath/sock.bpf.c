@@ -17,6 +17,9 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
+/* Cookie of the node's network namespace; 0 where the kernel does not say (before 5.14). */
+const volatile __u64 bl_node_netns;
+
 #define ECONNREFUSED 111
 #define SOCK_RAW 3
 
@@ -144,6 +147,14 @@ static __always_inline void remember_reverse(struct bpf_sock_addr *ctx,
 		count(BL_METRIC_sock_rev_failed);
 }
 
+/* Is it a service for this socket? A workload's loopback addresses are its own. */
+static __always_inline bool serves(struct bpf_sock_addr *ctx, const struct bl_svc *svc)
+{
+	if (!svc || svc->flags & BL_SVC_MOVED)
+		return false;
+	return !(svc->flags & BL_SVC_NODE_ONLY) || bpf_get_netns_cookie(ctx) == bl_node_netns;
+}
+
 /* 1: go on (to the backend, if it was a service), 0: refuse. */
 static __always_inline int translate(struct bpf_sock_addr *ctx, bool v6, bool datagram)
 {
@@ -161,7 +172,7 @@ static __always_inline int translate(struct bpf_sock_addr *ctx, bool v6, bool da
 	frontend.port = ctx->user_port;
 	frontend.proto = ctx->protocol;
 	svc = bpf_map_lookup_elem(&bl_svc, &frontend);
-	if (!svc || svc->flags & BL_SVC_MOVED) {
+	if (!serves(ctx, svc)) {
 		if (record && !datagram && record->svc_id) {
 			record->svc_addr.half[0] = record->svc_addr.half[1] = 0;
 			record->svc_id = 0;

@@ -10,7 +10,7 @@
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 16 * 1024 * 1024); /* user space may choose another size */
+	__uint(max_entries, 8 * 1024 * 1024); /* user space may choose another size */
 } bl_flows SEC(".maps");
 
 static __always_inline struct bl_flow_event *emit_reserve(void)

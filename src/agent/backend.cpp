@@ -49,26 +49,25 @@ Result<json> NodeBackend::objects(const api::ObjectQuery& query) {
 }
 
 Result<json> NodeBackend::apply(const std::string& yaml, bool dry_run) {
-    return loop_.call([&]() -> Result<json> {
-        const auto report = TRY(node_.source().apply(yaml, dry_run));
-        json list = json::array();
-        for (const auto& entry : report.objects) {
-            list.push_back({{"kind", source::kind_name(entry.kind)},
-                            {"namespace", entry.name.space},
-                            {"name", entry.name.name},
-                            {"action", source::action_name(entry.action)}});
-        }
-        json document{{"applied", std::move(list)}};
-        if (!report.warnings.empty()) document["warnings"] = report.warnings;
-        return dry_run ? document : enforced(node_, std::move(document));
-    });
+    const auto write = [&] { return node_.source().apply(yaml, dry_run); };
+    const auto report = TRY(node_.source().waits() ? write() : loop_.call(write));
+    json list = json::array();
+    for (const auto& entry : report.objects) {
+        list.push_back({{"kind", source::kind_name(entry.kind)},
+                        {"namespace", entry.name.space},
+                        {"name", entry.name.name},
+                        {"action", source::action_name(entry.action)}});
+    }
+    json document{{"applied", std::move(list)}};
+    if (!report.warnings.empty()) document["warnings"] = report.warnings;
+    if (dry_run) return document;
+    return loop_.call([&] { return enforced(node_, std::move(document)); });
 }
 
 Result<json> NodeBackend::remove(const std::string& kind, const model::ObjectName& name) {
-    return loop_.call([&]() -> Result<json> {
-        TRY(node_.source().remove(kind, name));
-        return enforced(node_, json::object());
-    });
+    const auto write = [&] { return node_.source().remove(kind, name); };
+    TRY(node_.source().waits() ? write() : loop_.call(write));
+    return loop_.call([&] { return enforced(node_, json::object()); });
 }
 
 Result<std::unique_ptr<api::LineStream>> NodeBackend::flows(const observe::FlowFilter& filter) {
@@ -86,6 +85,12 @@ Result<json> NodeBackend::explain(const api::ExplainQuery& query) {
 
 Result<json> NodeBackend::why(const api::WhyQuery& query) {
     return why_document(node_, loop_, query);
+}
+
+Result<json> NodeBackend::kernel_drops(std::size_t limit) {
+    const auto names =
+        loop_.call([this] { return std::pair(node_.directory(), node_.workloads()); });
+    return kernel_drops_document(node_.kernel_drops(), *names.first, names.second, limit);
 }
 
 Result<json> NodeBackend::top(std::int64_t window_ns) {

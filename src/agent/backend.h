@@ -22,6 +22,7 @@ public:
     Result<nlohmann::json> edges(const observe::history::EdgeQuery& query) override;
     Result<nlohmann::json> explain(const api::ExplainQuery& query) override;
     Result<nlohmann::json> why(const api::WhyQuery& query) override;
+    Result<nlohmann::json> kernel_drops(std::size_t limit) override;
     Result<nlohmann::json> top(std::int64_t window_ns) override;
     Result<nlohmann::json> maps() override;
     Result<nlohmann::json> map(const std::string& name, std::size_t limit) override;

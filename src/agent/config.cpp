@@ -4,6 +4,7 @@
 
 #include <array>
 #include <bit>
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 
@@ -13,6 +14,7 @@
 #include "agent/config_metrics.h"
 #include "agent/config_network.h"
 #include "agent/config_security.h"
+#include "agent/config_source.h"
 #include "agent/config_web.h"
 #include "source/yaml.h"
 
@@ -44,6 +46,7 @@ Result<> read_network(const yaml::Map& root, Config& config) {
     const auto map = TRY(root.map(
         "network", {"ipv4", "ipv6", "mtu", "masquerade", "addressRestSeconds", "mode", "vxlan"}));
     if (!map) return {};
+    if (map->find("ipv4") || map->find("ipv6")) config.ranges_from_node = false;
     TRY(read_node_paths(*map, config.paths));
     config.own_ranges = map->find("ipv4") || map->find("ipv6");
     config.range4 = TRY(range(*map, "ipv4", true, config.range4));
@@ -107,10 +110,6 @@ Result<> read_flows(const yaml::Map& root, Config& config) {
 
 Result<> read_rest(const yaml::Map& root, Config& config) {
     config.node = TRY(root.string_or("node", config.node));
-    if (const auto map = TRY(root.map("source", {"kind", "manifests"}))) {
-        TRY(map->choice_or("kind", {"files"}, "files"));
-        config.manifests = TRY(map->string_or("manifests", config.manifests));
-    }
     if (const auto map = TRY(root.map("services", {"socketHooks"}))) {
         config.socket_hooks = TRY(map->boolean_or("socketHooks", config.socket_hooks));
     }
@@ -131,7 +130,9 @@ Result<> read_rest(const yaml::Map& root, Config& config) {
     return {};
 }
 
-std::string host_name() {
+// In a cluster the Node's name need not be the host's.
+std::string node_name() {
+    if (const char* name = std::getenv("BEELINE_NODE"); name && *name) return name;
     std::array<char, 256> name{};
     return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
 }
@@ -140,7 +141,7 @@ std::string host_name() {
 
 Result<Config> parse_config(std::string_view text, std::string_view file) {
     Config config;
-    config.node = host_name();
+    config.node = node_name();
     config.range4 = net::Prefix::parse("10.96.128.0/17").value();
     config.range6 = net::Prefix::parse("fd00:beef:1::/64").value();
     const auto documents = TRY(yaml::read(text, file));
@@ -150,7 +151,10 @@ Result<Config> parse_config(std::string_view text, std::string_view file) {
         {"node", "source", "network", "services", "datapath", "conntrack", "flows", "history",
          "security", "metrics", "hubble", "l7", "export", "web", "log"}));
     TRY(read_rest(root, config));
+    TRY(read_source(root, config.source, config.manifests));
+    config.ranges_from_node = config.source.kind == SourceKind::kubernetes;
     TRY(read_network(root, config));
+    if (config.ranges_from_node) config.range4 = config.range6 = std::nullopt;
     TRY(read_conntrack(root, config));
     TRY(read_flows(root, config));
     TRY(read_history(root, config.history));

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/config_source.h"
 #include "agent/l7_config.h"
 #include "api/export/options.h"
 #include "api/hubble/options.h"
@@ -47,8 +48,11 @@ struct SecurityConfig {
 };
 
 struct Config {
-    std::string node;      // default: the host name
+    std::string node;      // default: $BEELINE_NODE, else the host name
     std::string manifests; // default: of the instance
+    SourceSection source;
+    bool ranges_from_node =
+        false; // of the own Node of the source; the two below are empty until they are known
     std::optional<net::Prefix> range4;
     std::optional<net::Prefix> range6;
     bool own_ranges = false; // they are in the file: what the Node object says does not count
@@ -61,7 +65,7 @@ struct Config {
     std::uint32_t ct_entries = 524288;
     unsigned ct_sweep_s = 2;
     std::map<std::string, std::uint32_t> ct_timeouts_s;
-    std::uint32_t ring_bytes = 16 << 20;
+    std::uint32_t ring_bytes = 8 << 20;
     std::size_t flows_in_memory = 1'000'000;
     observe::history::Options history; // an empty path: of the instance
     SecurityConfig security;

@@ -1,4 +1,5 @@
 #include "agent/documents.h"
+#include "agent/capabilities.h"
 
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -215,6 +216,7 @@ json status_document(Node& node) {
     } else if (!node.security_error().empty()) {
         out["security"] = {{"error", node.security_error()}};
     }
+    out["kernel_drops"] = node.kernel_drops().status();
     for (const auto& [name, part] : node.status_parts())
         out[name] = part();
     if (const auto* hubble = node.hubble()) {
@@ -252,6 +254,7 @@ json workload_document(Node& node, const model::Workload& workload) {
              {"pid", workload.pid},
              {"source", workload.source},
              {"created", time_text(workload.created)}};
+    add_capabilities(one, node, workload);
     if (!workload.addresses.empty()) {
         const auto endpoint = node.tables().endpoints.find(to_addr(workload.addresses.front()));
         if (endpoint != node.tables().endpoints.end()) {

@@ -1,4 +1,5 @@
 // beelined: the agent of one node.
+#include <malloc.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -67,7 +68,8 @@ Result<bool> serve(agent::Config config, const api::Paths& paths) {
     node->set_web_status(web.status());
     log_info("ready", kv("node", node->config().node), kv("instance", paths.instance),
              kv("api", paths.socket()), kv("workloads", node->workloads().size()),
-             kv("manifests", node->config().manifests));
+             kv("source", node->source().state().place));
+    ::malloc_trim(0); // of the kernel's types and programs, which the start alone needed
     loop->run();
     if (stopper.joinable()) stopper.join();
     telemetry.reset();

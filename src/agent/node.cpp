@@ -13,9 +13,12 @@
 #include <filesystem>
 
 #include "abi/drop.h"
+#include "agent/announcement.h"
 #include "agent/flow_source.h"
 #include "agent/make_source.h"
 #include "base/log.h"
+#include "datapath/firewall.h"
+#include "net/conntrack.h"
 #include "net/namespace.h"
 #include "net/sock_diag.h"
 
@@ -47,6 +50,23 @@ Result<Fd> lock_instance(const std::string& path) {
                     path);
     }
     return fd;
+}
+
+// A client of UDP that goes on sending would be led to the workload that had the port.
+void forget_host_ports(const std::vector<datapath::HostPortRoute>& before,
+                       const std::vector<datapath::HostPortRoute>& now) {
+    std::vector<net::Translation> gone;
+    for (const auto& route : before) {
+        if (route.protocol != model::Protocol::udp ||
+            std::binary_search(now.begin(), now.end(), route))
+            continue;
+        gone.push_back({kUdp, route.address, route.port, route.to, route.target});
+    }
+    if (gone.empty()) return;
+    if (const auto forgotten = net::forget_translated(gone); !forgotten) {
+        log_warn("clients of a host port are still led to the old workload",
+                 kv("error", forgotten.error().message));
+    }
 }
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
@@ -174,6 +194,7 @@ Result<> Node::take_over() {
     options.attachment = config_.attachment;
     options.ct_timeouts_s = config_.ct_timeouts_s;
     kernel_ = TRY(datapath::Kernel::load(options));
+    shaper_ = std::make_unique<datapath::Shaper>(*kernel_);
     tables_ = TRY(kernel_->read());
 
     workloads_ = TRY(datapath::Workloads::open(
@@ -181,13 +202,14 @@ Result<> Node::take_over() {
         {[this](const model::Workload& workload) { return attach(workload); },
          [this](const model::Workload& workload) { detach(workload); }},
         [this](const model::Workload& workload) { return plumbing_->present(workload); }));
-    cni_.emplace(
-        datapath::CniContext{*plumbing_, *ipam_, *workloads_, cgroup_mount_, [this]() -> Result<> {
-                                 if (!no_ranges_.empty())
-                                     return fail(Code::unavailable, "{}", no_ranges_);
-                                 if (unenforced_.empty()) return {};
-                                 return fail(Code::unavailable, "{}", unenforced_);
-                             }});
+    cni_.emplace(datapath::CniContext{
+        *plumbing_, *ipam_, *workloads_, cgroup_mount_,
+        [this]() -> Result<> {
+            if (!no_ranges_.empty()) return fail(Code::unavailable, "{}", no_ranges_);
+            if (unenforced_.empty()) return {};
+            return fail(Code::unavailable, "{}", unenforced_);
+        },
+        [this](const model::Workload& workload) { return enforced(workload); }});
     cni_->may_lease = [this]() -> Result<> {
         if (no_ranges_.empty()) return {};
         return fail(Code::unavailable, "{}", no_ranges_);
@@ -198,6 +220,7 @@ Result<> Node::take_over() {
 }
 
 Result<> Node::run() {
+    kernel_drops_.begin(*kernel_);
     // Flows can be named from the first one on, so the ring is read once the directory is there.
     source_ =
         TRY(make_source(config_, paths_, [this](std::shared_ptr<const model::Objects> objects) {
@@ -212,9 +235,15 @@ Result<> Node::run() {
     TRY(reconcile());
     // Programs are replaced in place by this run's.
     TRY(kernel_->attach_sockets());
-    for (const auto& workload : workloads_->all())
+    for (const auto& workload : workloads_->all()) {
         TRY(kernel_->attach(workload));
+        if (const auto limited = shaper_->attach(workload); !limited) {
+            log_error("limits are not those of this run", kv("workload", workload.name.to_string()),
+                      kv("error", limited.error().message));
+        }
+    }
     kernel_->detach_all_but(workloads_->all());
+    shaper_->detach_all_but(workloads_->all());
 
     ring_ = TRY(ebpf::Ring::open(kernel_->flow_ring()));
     observe::RingSource ring;
@@ -230,6 +259,7 @@ Result<> Node::run() {
 
     if (security_begun_) start_security();
     if (config_.hubble.enabled) start_hubble();
+    kernel_drops_.finish(workloads_->all());
     features_ = probing_.get();
     for (const auto& feature : features_) {
         if (!feature.available) log_info("kernel lacks " + feature.name, kv("lost", feature.lost));
@@ -246,6 +276,10 @@ Result<> Node::run() {
     loop_.every(kIdleMapPeriodMs, [this] { service_map_.release_idle(); });
     loop_.every(kTombstonePeriodMs,
                 [this] { datapath::replay_tombstones(*cni_, paths_.tombstones()); });
+    loop_.every(kTombstonePeriodMs, [this] {
+        if (const auto seen = shaper_->look_at_devices(); !seen)
+            log_warn("qdiscs cannot be read", kv("error", seen.error().message));
+    });
     return {};
 }
 
@@ -302,6 +336,8 @@ Result<> Node::reconcile(const std::vector<model::Workload>& workloads) {
     const auto start = std::chrono::steady_clock::now();
     auto done = apply(workloads);
     applies_.add(seconds_since(start), done.has_value());
+    if (source_ && config_.source.kind == SourceKind::etcd)
+        source_->announce(announcement(config_, host_addresses_, workloads));
     return done;
 }
 
@@ -315,6 +351,7 @@ Result<> Node::apply(const std::vector<model::Workload>& workloads) {
         // Names first: then the first flow of a new workload has one.
         set_directory(compiled->directory);
         if (l7_) l7_->set_workloads(workloads, *objects_);
+        kernel_drops_.set_workloads(workloads);
         done = kernel_->write(tables_, compiled->tables);
         if (!done) set_directory(directory_);
     }
@@ -335,7 +372,33 @@ Result<> Node::apply(const std::vector<model::Workload>& workloads) {
             log_warn(warning);
     }
     if (cluster_->pending()) cluster_->install(*kernel_, *plumbing_);
+    route_host_ports(compiled->host_ports);
     if (!compiled->gone.empty()) end_connections(compiled->gone, workloads);
+    return {};
+}
+
+// From elsewhere on this node host ports are services, and go on working when this fails.
+void Node::route_host_ports(const std::vector<datapath::HostPortRoute>& routes) {
+    if (host_ports_ == routes) return;
+    const auto done = datapath::set_host_ports(routes);
+    if (done) {
+        if (host_ports_) forget_host_ports(*host_ports_, routes);
+        host_ports_ = routes;
+        return;
+    }
+    host_ports_.reset(); // tried again with the next change
+    log_error("host ports cannot be reached from outside", kv("error", done.error().message));
+}
+
+Result<> Node::enforced(const model::Workload& workload) const {
+    for (const auto& ip : workload.addresses) {
+        const auto endpoint = tables_.endpoints.find(datapath::to_abi(ip));
+        if (endpoint == tables_.endpoints.end() || endpoint->second.id != workload.id)
+            return fail(Code::not_found, "its address {} is not in force", ip.to_string());
+    }
+    if (workload.bandwidth.limited()) TRY(shaper_->usage(workload));
+    if (!workload.host_ports.empty() && !host_ports_)
+        return fail(Code::not_found, "its host ports cannot be reached from outside");
     return {};
 }
 
@@ -351,7 +414,9 @@ Result<> Node::attach(const model::Workload& workload) {
         workloads.push_back(workload);
     }
     TRY(reconcile(workloads));
-    if (const auto done = kernel_->attach(workload); !done) {
+    auto done = kernel_->attach(workload);
+    if (done) done = shaper_->attach(workload);
+    if (!done) {
         std::erase_if(workloads, [&](const auto& w) { return w.id == workload.id; });
         (void)reconcile(workloads);
         return done;
@@ -365,6 +430,7 @@ Result<> Node::attach(const model::Workload& workload) {
 
 void Node::detach(const model::Workload& workload) {
     kernel_->detach(workload);
+    shaper_->detach(workload);
     auto workloads = workloads_->all();
     std::erase_if(workloads, [&](const auto& w) { return w.id == workload.id; });
     (void)reconcile(workloads);

@@ -15,6 +15,7 @@
 #include "agent/cluster.h"
 #include "agent/config.h"
 #include "agent/hubble.h"
+#include "agent/kernel_drops.h"
 #include "agent/l7.h"
 #include "agent/pod_ranges.h"
 #include "agent/security.h"
@@ -25,6 +26,7 @@
 #include "datapath/ipam.h"
 #include "datapath/kernel.h"
 #include "datapath/plumbing.h"
+#include "datapath/shaper.h"
 #include "datapath/workloads.h"
 #include "ebpf/ring.h"
 #include "ebpf/system.h"
@@ -61,6 +63,7 @@ public:
     [[nodiscard]] datapath::CniContext& cni() {
         return *cni_; // NOLINT(bugprone-unchecked-optional-access)
     }
+    [[nodiscard]] const datapath::Shaper& shaper() const { return *shaper_; }
     [[nodiscard]] source::Source& source() { return *source_; }
     [[nodiscard]] const datapath::Tables& tables() const { return tables_; }
     [[nodiscard]] const std::shared_ptr<const model::Directory>& directory() const {
@@ -87,6 +90,8 @@ public:
     // Null when it is off or could not start: then hubble_error() says why.
     [[nodiscard]] const HubbleApi* hubble() const { return hubble_.get(); }
     [[nodiscard]] const std::string& hubble_error() const { return hubble_error_; }
+    // Any thread.
+    [[nodiscard]] const KernelDropWatch& kernel_drops() const { return kernel_drops_; }
     // Null when it is off.
     [[nodiscard]] const L7* l7() const { return l7_.get(); }
     // What the status says of the web page; set before the loop runs.
@@ -116,6 +121,8 @@ private:
     [[nodiscard]] Security::Environment security_environment() const;
     void start_security();
     void start_hubble();
+    void route_host_ports(const std::vector<datapath::HostPortRoute>& routes);
+    [[nodiscard]] Result<> enforced(const model::Workload& workload) const;
     void end_connections(const std::vector<datapath::GoneBackend>& gone,
                          const std::vector<model::Workload>& workloads);
     Result<> watch_addresses();
@@ -135,6 +142,7 @@ private:
     std::unique_ptr<datapath::Plumbing> plumbing_;
     std::unique_ptr<Cluster> cluster_;
     std::unique_ptr<datapath::Kernel> kernel_;
+    std::unique_ptr<datapath::Shaper> shaper_;
     std::unique_ptr<datapath::Workloads> workloads_;
     std::optional<datapath::CniContext> cni_;
     std::unique_ptr<source::Source> source_;
@@ -143,7 +151,8 @@ private:
 
     std::shared_ptr<const model::Objects> objects_ = std::make_shared<model::Objects>();
     std::vector<net::Ip> host_addresses_;
-    datapath::Tables tables_; // as written
+    datapath::Tables tables_;                                        // as written
+    std::optional<std::vector<datapath::HostPortRoute>> host_ports_; // as in the firewall
     std::shared_ptr<const model::Directory> directory_ = std::make_shared<model::Directory>();
     std::vector<std::string> warnings_;
     std::string unenforced_;
@@ -166,6 +175,7 @@ private:
     std::unique_ptr<ebpf::Ring> ring_;
     std::unique_ptr<observe::Consumer> consumer_;
     std::unique_ptr<L7> l7_;
+    KernelDropWatch kernel_drops_;
 
     std::optional<Security::Begun> security_begun_; // until start_security()
     std::unique_ptr<Security> security_;

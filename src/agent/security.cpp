@@ -2,12 +2,14 @@
 
 #include <netdb.h>
 #include <resolv.h>
+#include <sys/epoll.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <ctime>
+#include <filesystem>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -216,16 +218,28 @@ security::Sensor::Options sensor_options(const Security::Environment& environmen
     return out;
 }
 
+bool has_rule_files(const std::vector<std::string>& paths) {
+    return std::any_of(paths.begin(), paths.end(), [](const std::string& path) {
+        std::error_code error;
+        return std::filesystem::is_regular_file(path, error) ||
+               (std::filesystem::is_directory(path, error) &&
+                !std::filesystem::is_empty(path, error));
+    });
+}
+
 } // namespace
 
 Security::Begun Security::begin(const Environment& environment) {
-    return {.sensor = std::async(std::launch::async,
-                                 [sensors = sensor_options(environment)] {
-                                     return security::Sensor::load(sensors);
-                                 }),
-            .rules = std::async(std::launch::async, [files = environment.config.rules] {
-                return security::read_rules(files);
-            })};
+    Begun begun;
+    if (has_rule_files(environment.config.rules)) {
+        begun.sensor = std::async(std::launch::async, [sensors = sensor_options(environment)] {
+            return security::Sensor::load(sensors);
+        });
+    }
+    begun.rules = std::async(std::launch::async, [files = environment.config.rules] {
+        return security::read_rules(files);
+    });
+    return begun;
 }
 
 Security::Security(Environment environment, loop::Loop& loop)
@@ -266,25 +280,23 @@ Result<> Security::open(Begun begun) {
     containers.changed = [this, alive = std::weak_ptr<int>(alive_)](std::uint64_t cgroup) {
         loop_.post([this, alive, cgroup] {
             if (alive.expired()) return;
-            if (cgroup != 0 && sensor_) set_scope(cgroup);
+            if (cgroup != 0) set_scope(cgroup);
             if (guard_) guard_->place_again(cgroup);
         });
     };
     containers_ = std::make_unique<security::ContainerResolver>(std::move(containers));
 
-    sensor_ = TRY(begun.sensor.get());
-    ring_ = TRY(ebpf::MergedRing::open(std::array{sensor_->procs_ring(), sensor_->events_ring()}));
+    ring_ready_ = Fd(epoll_create1(EPOLL_CLOEXEC));
+    if (!ring_ready_) return fail_errno(errno, "cannot watch the event rings");
+    if (begun.sensor.valid()) TRY(sense(TRY(begun.sensor.get())));
 
     security::EventSource source;
-    source.fd = ring_->fd();
+    source.fd = ring_ready_.get();
     source.consume = [this](const security::RecordHandler& handler) {
-        return ring_->consume(handler);
+        auto* in_use = sensing();
+        return in_use == nullptr ? 0 : in_use->ring->consume(handler);
     };
-    source.capture = [this](const security::Capture& capture) -> Result<> {
-        if (capture != security::Capture{}) return sensor_->set(capture);
-        sensor_->stop();
-        return {};
-    };
+    source.capture = [this](const security::Capture& capture) { return set_capture(capture); };
     source.lost = [this] { return lost(); };
     source.snapshot = [this](bool environment, const security::RecordHandler& handler) {
         return snapshot(environment, [&](std::span<const std::byte> record) {
@@ -307,7 +319,7 @@ Result<> Security::open(Begun begun) {
     options.host = host_;
     options.placement = [this, seen = std::set<std::uint64_t>{},
                          alive = std::weak_ptr<int>(alive_)](std::uint64_t cgroup) mutable {
-        if (cgroup != 0 && seen.insert(cgroup).second) {
+        if (cgroup != 0 && sensing() != nullptr && seen.insert(cgroup).second) {
             if (seen.size() > kCgroupsKnown) seen.clear(); // cgroups come and go
             loop_.post([this, cgroup, alive] {
                 if (!alive.expired()) set_scope(cgroup);
@@ -325,6 +337,31 @@ Result<> Security::open(Begun begun) {
     timers_.push_back(loop_.every(kNamesPeriodMs, [this] { resolve_names(); }));
     timers_.push_back(loop_.every(kTidyPeriodMs, [this] { guard_->tidy(); }));
     return {};
+}
+
+Result<> Security::sense(std::unique_ptr<security::Sensor> sensor) {
+    auto sensing = std::make_unique<Sensing>();
+    sensing->ring =
+        TRY(ebpf::MergedRing::open(std::array{sensor->procs_ring(), sensor->events_ring()}));
+    epoll_event event{};
+    event.events = EPOLLIN;
+    if (epoll_ctl(ring_ready_.get(), EPOLL_CTL_ADD, sensing->ring->fd(), &event) != 0)
+        return fail_errno(errno, "cannot watch the event rings");
+    sensing->sensor = std::move(sensor);
+    sensing_ = std::move(sensing);
+    sensing_in_use_.store(sensing_.get(), std::memory_order_release);
+    for (const auto cgroup : workload_cgroups_)
+        set_scope(cgroup);
+    return {};
+}
+
+Result<> Security::set_capture(const security::Capture& capture) {
+    if (capture == security::Capture{}) {
+        if (sensing_) sensing_->sensor->stop();
+        return {};
+    }
+    if (!sensing_) TRY(sense(TRY(security::Sensor::load(sensor_options(environment_)))));
+    return sensing_->sensor->set(capture);
 }
 
 Result<> Security::open_outputs() {
@@ -451,14 +488,19 @@ void Security::set_workloads(const std::vector<model::Workload>& workloads) {
             one.labels[key] = value;
     }
     containers_->set_workloads(known);
-    for (const auto& [cgroup, workload] : known)
+    workload_cgroups_.clear();
+    for (const auto& [cgroup, workload] : known) {
+        workload_cgroups_.push_back(cgroup);
         set_scope(cgroup);
+    }
     guard_->place_again(0);
 }
 
 // What the kernel side must know of a cgroup to keep containers and the host apart.
 void Security::set_scope(std::uint64_t cgroup) {
-    if (const auto done = sensor_->set_scope(cgroup, containers_->scope_flags(cgroup)); !done)
+    if (!sensing_) return;
+    if (const auto done = sensing_->sensor->set_scope(cgroup, containers_->scope_flags(cgroup));
+        !done)
         log_debug("scope of a cgroup", kv("error", done.error().message));
 }
 
@@ -483,8 +525,11 @@ nlohmann::json Security::status() {
         runtimes.push_back(std::move(one));
     }
     json sensors = json::object();
-    if (const auto stats = sensor_->stats()) {
-        for (const auto& [name, value] : *stats)
+    json attached = json::array();
+    if (const auto* in_use = sensing()) {
+        attached = in_use->sensor->attached();
+        const auto stats = in_use->sensor->stats();
+        for (const auto& [name, value] : stats.value_or(std::vector<security::Sensor::Stat>{}))
             sensors[std::string(name)] = value;
     }
     return {{"rules", guard_->rules_in_force()},
@@ -506,7 +551,7 @@ nlohmann::json Security::status() {
               {"dropped", alerts.dropped},
               {"stored", store_.stats().stored}}},
             {"sensors", std::move(sensors)},
-            {"attached", sensor_->attached()},
+            {"attached", std::move(attached)},
             {"container_runtimes", std::move(runtimes)},
             {"outputs", std::move(outputs)}};
 }
@@ -590,13 +635,18 @@ void Security::tell_name(std::span<const std::byte> record) const {
         return;
     const std::string_view comm(event.task->comm,
                                 strnlen(event.task->comm, sizeof event.task->comm));
-    if (const auto done = sensor_->tell_name(event.task->pid, event.task->start_ns, comm); !done)
+    auto* in_use = sensing();
+    if (in_use == nullptr) return;
+    if (const auto done = in_use->sensor->tell_name(event.task->pid, event.task->start_ns, comm);
+        !done)
         log_debug("name of a process", kv("error", done.error().message));
 }
 
 std::uint64_t Security::lost() const {
     std::uint64_t total = 0;
-    if (const auto stats = sensor_->stats()) {
+    const auto* in_use = sensing();
+    if (in_use == nullptr) return 0;
+    if (const auto stats = in_use->sensor->stats()) {
         for (const auto& [name, value] : *stats)
             // "nested": another sensor was at work on that CPU, so there was no room to write.
             total += name.starts_with("lost_") || name == "nested" ? value : 0;

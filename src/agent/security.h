@@ -13,6 +13,7 @@
 
 #include "agent/config.h"
 #include "api/server/backend.h"
+#include "base/fd.h"
 #include "base/result.h"
 #include "ebpf/merged_ring.h"
 #include "loop/loop.h"
@@ -40,7 +41,7 @@ public:
     };
     // What takes longest of a start, on threads of its own. Scope and rules are those that start() will be given.
     struct Begun {
-        std::future<Result<std::unique_ptr<security::Sensor>>> sensor;
+        std::future<Result<std::unique_ptr<security::Sensor>>> sensor; // none without rule files
         security::FirstRules rules;
     };
     static Begun begin(const Environment& environment);
@@ -67,7 +68,18 @@ public:
 
 private:
     Security(Environment environment, loop::Loop& loop);
+    // The kernel's side. Its rings and tables are many megabytes, so it is there from the first rule or recording on.
+    struct Sensing {
+        std::unique_ptr<security::Sensor> sensor;
+        std::unique_ptr<ebpf::MergedRing> ring;
+    };
+
     Result<> open(Begun begun);
+    Result<> sense(std::unique_ptr<security::Sensor> sensor);
+    Result<> set_capture(const security::Capture& capture);
+    [[nodiscard]] Sensing* sensing() const { // any thread; null before it is there
+        return sensing_in_use_.load(std::memory_order_acquire);
+    }
     Result<> open_outputs();
     Result<> watch_rules();
     void add_flows(model::Alert& alert) const;
@@ -86,8 +98,10 @@ private:
     std::unique_ptr<security::Dispatcher> dispatcher_;
     std::unique_ptr<security::CriClient> cri_;
     std::unique_ptr<security::ContainerResolver> containers_; // uses cri_
-    std::unique_ptr<security::Sensor> sensor_;
-    std::unique_ptr<ebpf::MergedRing> ring_;
+    Fd ring_ready_; // epoll of the ring, once there is one
+    std::unique_ptr<Sensing> sensing_;
+    std::atomic<Sensing*> sensing_in_use_{nullptr};
+    std::vector<std::uint64_t> workload_cgroups_;
     std::optional<observe::Reader> flow_reader_; // guard's thread
     std::unique_ptr<security::Guard> guard_;
     std::vector<std::unique_ptr<source::FolderWatch>> watches_;

@@ -10,6 +10,7 @@
 
 #include "abi/flow.h"
 #include "abi/service.h"
+#include "agent/kernel_drops.h"
 #include "agent/map_entries.h"
 #include "api/server/query.h"
 #include "ebpf/system.h"
@@ -25,11 +26,15 @@ namespace {
 using nlohmann::json;
 
 constexpr std::int64_t kFlowsBackNs = 600'000'000'000;
+constexpr std::int64_t kFlowsFurtherBackNs = 24 * 3600'000'000'000;
 constexpr std::int64_t kNamesBackNs = 3600'000'000'000;
 constexpr std::size_t kFlowsShown = 10;
 constexpr std::size_t kFlowsCounted = 10'000;
 constexpr std::size_t kConnectionsShown = 10;
 constexpr std::size_t kAnswersShown = 3;
+constexpr std::size_t kBackendsJudged = 64;
+constexpr std::size_t kKernelDropsShown = 10;
+constexpr std::uint64_t kFreshNs = 60'000'000'000; // drops of the kernel that are held against it
 
 std::int64_t now_ns() {
     return std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -62,19 +67,39 @@ struct End {
     std::string dns; // the name, when it was one
 };
 
+// Where a connection may end: the destination, or one of the service's backends.
+struct Target {
+    net::Ip address;
+    std::uint16_t port = 0;
+    std::string name;                      // for people
+    std::optional<std::uint32_t> listener; // a process in its network namespace
+};
+
 // What the loop's thread tells.
 struct Gathered {
     json document;
     std::vector<net::Ip> sources;
     net::Ip source;
-    net::Ip destination;
-    net::Ip service; // zero: none
-    std::uint16_t port = 0;
+    std::vector<Target> targets; // none: the service leads nowhere
+    std::size_t chosen = 0;      // which of them the answer is about
+    net::Ip service;             // zero: none
     std::uint16_t service_port = 0;
     std::string source_pod; // "shop/client", empty: none
     std::string destination_pod;
-    std::optional<std::uint32_t> listener; // a process in the destination's namespace
+    std::vector<model::Workload> workloads;
     int connections = -1;
+
+    [[nodiscard]] bool is_source(const net::Ip& address) const {
+        return std::find(sources.begin(), sources.end(), address) != sources.end();
+    }
+    // Port 0: of no matter.
+    [[nodiscard]] bool is_target(const net::Ip& address, std::uint16_t port) const {
+        if (!service.is_zero() && address == service)
+            return port == 0 || service_port == 0 || port == service_port;
+        return std::any_of(targets.begin(), targets.end(), [&](const Target& one) {
+            return one.address == address && (port == 0 || one.port == 0 || one.port == port);
+        });
+    }
     std::shared_ptr<const model::Directory> directory;
 };
 
@@ -115,7 +140,10 @@ private:
     Result<> choose_port(const End& end);
     [[nodiscard]] json describe(const End& end, const model::Party& party) const;
     [[nodiscard]] json backends_of(const bl_svc& service) const;
-    bool through_service(const End& end, json& out, std::vector<net::Ip>& addresses);
+    bool through_service(const End& end, json& out);
+    [[nodiscard]] std::optional<model::Query> question(const End& source,
+                                                       const Target& target) const;
+    [[nodiscard]] std::optional<std::uint32_t> listener_of(const model::Party& party) const;
     void judge(const model::Query& question, json& out) const;
 
     Node& node_;
@@ -249,8 +277,8 @@ json Gatherer::backends_of(const bl_svc& service) const {
     return out;
 }
 
-// False: the service leads nowhere, and `out` says why. `addresses` become those of the first backend.
-bool Gatherer::through_service(const End& end, json& out, std::vector<net::Ip>& addresses) {
+// False: the service leads nowhere, and `out` says why. Its backends become the targets.
+bool Gatherer::through_service(const End& end, json& out) {
     const model::Service& service = objects_.services.at(*end.service);
     json about{{"name", service.name.to_string()}, {"affinity_s", service.affinity_s}};
     json ports = json::array();
@@ -279,7 +307,7 @@ bool Gatherer::through_service(const End& end, json& out, std::vector<net::Ip>& 
     if (service.cluster_ips.empty())
         return finish(service.external_name ? "external_name" : "headless");
     const auto& tables = node_.tables();
-    for (const auto& address : addresses) {
+    for (const auto& address : end.addresses) {
         bl_svc_key key{};
         key.addr = to_addr(address);
         key.port = __builtin_bswap16(port_);
@@ -292,8 +320,11 @@ bool Gatherer::through_service(const End& end, json& out, std::vector<net::Ip>& 
         if (about["backends"].empty()) continue;
         out_.service = address;
         out_.service_port = port_;
-        addresses = {net::Ip::parse(about["backends"][0]["address"].get<std::string>()).value()};
-        port_ = about["backends"][0]["port"];
+        for (const auto& backend : about["backends"])
+            out_.targets.push_back({net::Ip::parse(backend["address"].get<std::string>()).value(),
+                                    backend["port"].get<std::uint16_t>(),
+                                    backend.value("workload", std::string()),
+                                    {}});
         return finish("");
     }
     return finish(about.contains("backends") ? "no_backends" : "no_such_port");
@@ -347,64 +378,93 @@ Result<Gathered> Gatherer::gather() {
     out["protocol"] = model::to_string(query_.protocol);
     if (port_ != 0) out["port"] = port_;
 
-    std::vector<net::Ip> addresses = destination.addresses;
-    const bool reachable = !destination.service || through_service(destination, out, addresses);
-    std::optional<std::pair<net::Ip, net::Ip>> ends; // of one family, IPv4 first
-    for (const bool v4 : {true, false}) {
-        for (const auto& from : source.addresses) {
-            for (const auto& to : addresses) {
-                if (!ends && from.is_v4() == v4 && to.is_v4() == v4) ends = {from, to};
-            }
-        }
-    }
-    model::Query question;
-    question.protocol = query_.protocol;
-    question.port = port_;
-    question.source = model::party_at(objects_, workloads_, node_.host_addresses(),
-                                      ends ? ends->first : source.addresses.front());
-    out["source"] = describe(source, question.source);
-    if (question.source.kind == model::Party::Kind::pod)
-        out_.source_pod = question.source.name.to_string();
     out_.sources = source.addresses;
-    out_.source = question.source.address;
-    out_.port = port_;
+    out_.workloads = workloads_;
     out_.directory = node_.directory();
     if (const auto map = node_.kernel().map("bl_ct")) out_.connections = *map;
-    if (!reachable) {
+    if (destination.service && !through_service(destination, out)) {
+        const auto party =
+            model::party_at(objects_, workloads_, node_.host_addresses(), source.addresses.front());
+        out["source"] = describe(source, party);
+        if (party.kind == model::Party::Kind::pod) out_.source_pod = party.name.to_string();
         out["destination"] = {{"asked", destination.asked}};
-        if (!addresses.empty()) {
-            out["destination"]["address"] = addresses.front().to_string();
-            out_.service = out_.destination = addresses.front();
+        if (!destination.addresses.empty()) {
+            out_.service = destination.addresses.front();
+            out_.service_port = port_;
+            out["destination"]["address"] = out_.service.to_string();
         }
         return std::move(out_);
     }
-    if (!ends) return fail(Code::invalid, "the two ends have no address family in common");
-    question.destination =
-        model::party_at(objects_, workloads_, node_.host_addresses(), ends->second);
-    out["destination"] = describe(destination, question.destination);
-    out_.destination = ends->second;
-    if (question.destination.kind == model::Party::Kind::pod) {
-        out_.destination_pod = question.destination.name.to_string();
-        for (const auto& workload : workloads_)
-            if (workload.name == question.destination.name) out_.listener = first_process(workload);
-    } else if (question.destination.kind == model::Party::Kind::host) {
-        out_.listener = static_cast<std::uint32_t>(::getpid());
+    if (!destination.service) {
+        for (const bool v4 : {true, false}) { // IPv4 first
+            for (const auto& address : destination.addresses)
+                if (address.is_v4() == v4) out_.targets.push_back({address, port_, {}, {}});
+        }
+        std::erase_if(out_.targets, [&](const Target& one) { return !question(source, one); });
+        if (out_.targets.size() > 1) out_.targets.resize(1);
     }
-    judge(question, out);
+    if (out_.targets.size() > kBackendsJudged) out_.targets.resize(kBackendsJudged);
+    // The first that is refused is what the answer is about: the others need no help.
+    std::optional<model::Query> chosen;
+    bool chosen_allowed = true;
+    for (std::size_t i = 0; i < out_.targets.size(); ++i) {
+        auto asked = question(source, out_.targets[i]);
+        if (!asked) continue;
+        const bool allowed = model::evaluate(objects_, *asked).allowed;
+        if (destination.service) out["service"]["backends"][i]["allowed"] = allowed;
+        out_.targets[i].listener = listener_of(asked->destination);
+        if (chosen && (allowed || !chosen_allowed)) continue;
+        chosen_allowed = allowed;
+        out_.chosen = i;
+        chosen = std::move(asked);
+    }
+    if (!chosen) return fail(Code::invalid, "the two ends have no address family in common");
+    out["source"] = describe(source, chosen->source);
+    out["destination"] = describe(destination, chosen->destination);
+    out_.source = chosen->source.address;
+    if (chosen->source.kind == model::Party::Kind::pod)
+        out_.source_pod = chosen->source.name.to_string();
+    if (chosen->destination.kind == model::Party::Kind::pod)
+        out_.destination_pod = chosen->destination.name.to_string();
+    judge(*chosen, out);
     return std::move(out_);
+}
+
+// Nothing: the source has no address of the target's family.
+std::optional<model::Query> Gatherer::question(const End& source, const Target& target) const {
+    for (const auto& from : source.addresses) {
+        if (from.is_v4() != target.address.is_v4()) continue;
+        model::Query out;
+        out.protocol = query_.protocol;
+        out.port = target.port;
+        out.source = model::party_at(objects_, workloads_, node_.host_addresses(), from);
+        out.destination =
+            model::party_at(objects_, workloads_, node_.host_addresses(), target.address);
+        return out;
+    }
+    return std::nullopt;
+}
+
+std::optional<std::uint32_t> Gatherer::listener_of(const model::Party& party) const {
+    if (party.kind == model::Party::Kind::host) return static_cast<std::uint32_t>(::getpid());
+    for (const auto& workload : workloads_) {
+        if (party.kind == model::Party::Kind::pod && workload.name == party.name)
+            return first_process(workload);
+    }
+    return std::nullopt;
 }
 
 // --- what any thread can tell
 
 // The newest answers that DNS gave for a name, or that had one of the addresses in them.
-json names_told(const observe::Store& store, const std::string& name,
+json names_told(const observe::history::History& history, const std::string& name,
                 const std::vector<net::Ip>& addresses, std::vector<net::Ip>* found) {
     observe::FlowFilter filter;
     filter.since_ns = now_ns() - kNamesBackNs;
     filter.l7_protocols = {model::L7::Protocol::dns};
-    auto reader = store.read(std::move(filter), observe::Order::newest_first);
+    auto reader = history.query(std::move(filter), observe::Order::newest_first);
     json out = json::array();
-    while (out.size() < kAnswersShown) {
+    for (std::size_t count = 0; out.size() < kAnswersShown && count < kFlowsCounted; ++count) {
         const auto flow = reader.next();
         if (!flow) break;
         if (!flow->l7 || flow->l7->type != model::L7::Type::response) continue;
@@ -446,24 +506,16 @@ json connections_of(const Gathered& about) {
             std::memcpy(&flow, key, sizeof flow);
             const auto a = to_ip(flow.src);
             const auto b = to_ip(flow.dst);
-            const auto there = [&](const net::Ip& one) {
-                return one == about.destination ||
-                       (!about.service.is_zero() && one == about.service);
-            };
-            const auto port = [&](__be16 one) {
-                const std::uint16_t number = __builtin_bswap16(one);
-                return number == about.port ||
-                       (about.service_port != 0 && number == about.service_port);
-            };
-            const bool fits = (a == about.source && there(b) && port(flow.dport)) ||
-                              (b == about.source && there(a) && port(flow.sport));
+            const bool fits =
+                (about.is_source(a) && about.is_target(b, __builtin_bswap16(flow.dport))) ||
+                (about.is_source(b) && about.is_target(a, __builtin_bswap16(flow.sport)));
             if (fits) out.push_back(map_entry("bl_ct", *info, key, value, *about.directory));
             return out.size() < kConnectionsShown;
         });
     return out;
 }
 
-json listening_of(const Gathered& about, model::Protocol protocol) {
+json listening_of(const Target& about, model::Protocol protocol) {
     const bool tcp = protocol == model::Protocol::tcp;
     if (!about.listener || (!tcp && protocol != model::Protocol::udp)) return nullptr;
     const auto all = net::listeners_of("/proc", *about.listener, tcp);
@@ -475,34 +527,43 @@ json listening_of(const Gathered& about, model::Protocol protocol) {
     for (const auto& one : all) {
         if (one.port != about.port) continue;
         addresses.push_back(one.address.is_zero() ? "every address" : one.address.to_string());
-        const bool family = one.v6 || about.destination.is_v4();
-        open |= family && (one.address.is_zero() || one.address == about.destination);
+        const bool family = one.v6 || about.address.is_v4();
+        open |= family && (one.address.is_zero() || one.address == about.address);
     }
     return {{"open", open}, {"addresses", std::move(addresses)}};
 }
 
-json flows_of(const observe::Store& store, const Gathered& about, const std::string& node) {
+void add_listening(json& out, const Gathered& about, model::Protocol protocol) {
+    for (std::size_t i = 0; i < about.targets.size(); ++i) {
+        auto listening = listening_of(about.targets[i], protocol);
+        if (listening.is_null()) continue;
+        if (out.contains("service")) out["service"]["backends"][i]["listening"] = listening["open"];
+        if (i == about.chosen) out["listening"] = std::move(listening);
+    }
+}
+
+// Memory's and the history's, whichever still has them.
+json flows_since(const observe::history::History& history, const Gathered& about,
+                 const std::string& node, std::int64_t back_ns, std::size_t enough) {
     observe::FlowFilter filter;
-    filter.since_ns = now_ns() - kFlowsBackNs;
+    filter.since_ns = now_ns() - back_ns;
     if (!about.source_pod.empty())
         filter.pods = {about.source_pod};
     else if (!about.destination_pod.empty())
         filter.pods = {about.destination_pod};
-    auto reader = store.read(std::move(filter), observe::Order::newest_first);
+    auto reader = history.query(std::move(filter), observe::Order::newest_first);
     std::uint64_t forwarded = 0;
     std::uint64_t dropped = 0;
     std::map<std::string, std::uint64_t> reasons;
     std::vector<json> last;
-    for (std::size_t count = 0; count < kFlowsCounted; ++count) {
+    for (std::size_t count = 0; count < kFlowsCounted && forwarded + dropped < enough; ++count) {
         const auto flow = reader.next();
         if (!flow) break;
-        const bool from = std::find(about.sources.begin(), about.sources.end(),
-                                    flow->source.address) != about.sources.end();
-        const bool to = flow->destination.address == about.destination ||
-                        (!about.service.is_zero() && flow->service_address == about.service);
-        if (!from || !to) continue;
-        if (about.port != 0 && flow->destination.port != about.port &&
-            flow->service_port != about.port && flow->service_port != about.service_port)
+        if (!about.is_source(flow->source.address)) continue;
+        const bool to_service = !about.service.is_zero() &&
+                                flow->service_address == about.service &&
+                                about.is_target(about.service, flow->service_port);
+        if (!to_service && !about.is_target(flow->destination.address, flow->destination.port))
             continue;
         auto one = json::parse(observe::to_json(*flow, node), nullptr, false);
         if (flow->verdict == model::Flow::Verdict::dropped) {
@@ -514,15 +575,74 @@ json flows_of(const observe::Store& store, const Gathered& about, const std::str
         if (last.size() < kFlowsShown) last.push_back(std::move(one));
     }
     std::reverse(last.begin(), last.end());
-    return {{"since_s", kFlowsBackNs / 1'000'000'000},
+    return {{"since_s", back_ns / 1'000'000'000},
             {"opened", forwarded},
             {"dropped", dropped},
             {"reasons", reasons},
             {"last", last}};
 }
 
+// Without any lately, the last ones of the last day, if there were some.
+json flows_of(const observe::history::History& history, const Gathered& about,
+              const std::string& node) {
+    json out = flows_since(history, about, node, kFlowsBackNs, kFlowsCounted);
+    if (!out["last"].empty()) return out;
+    json earlier = flows_since(history, about, node, kFlowsFurtherBackNs, kFlowsShown);
+    out["last"] = std::move(earlier["last"]);
+    return out;
+}
+
+// A repetition, or the end of a connection that both wanted: no reason that something does not work.
+bool is_harmless(const datapath::KernelDrop& drop) {
+    const std::string_view reason = drop.reason;
+    return (drop.answer && reason == "NO_SOCKET") || reason == "SOCKET_CLOSE" ||
+           reason == "OTHERHOST" || reason.starts_with("TCP_OLD_") || reason == "TCP_OFOMERGE" ||
+           reason == "TCP_RESET" || reason == "TCP_CLOSE" || reason == "TCP_TOO_OLD_ACK";
+}
+
+// What the kernel's own stack dropped of their packets. `against`: the newest that stands in the way.
+json kernel_drops_of(const KernelDropWatch& watch, const Gathered& about, model::Protocol protocol,
+                     std::optional<json>& against) {
+    json out = json::array();
+    if (watch.drops() == nullptr) return out;
+    const auto all = watch.drops()->list();
+    if (!all) return out;
+    KernelDropDocuments document(*about.directory, about.workloads);
+    const auto now = static_cast<std::uint64_t>(observe::EventClock::sample().monotonic_ns);
+    for (const auto& drop : *all) {
+        if (drop.protocol != static_cast<std::uint8_t>(protocol)) continue;
+        const bool request = !drop.answer && about.is_source(drop.source) &&
+                             about.is_target(drop.destination, drop.port);
+        const bool answer = (drop.answer || drop.port == 0) && about.is_source(drop.destination) &&
+                            about.is_target(drop.source, drop.port);
+        if (!request && !answer) continue;
+        if (out.size() < kKernelDropsShown) out.push_back(document(drop));
+        if (!against && !is_harmless(drop) && now - drop.last_ns < kFreshNs)
+            against = document(drop);
+    }
+    return out;
+}
+
+// "2 of 3 backends", when not all of them are alike; else empty.
+std::string part_of_backends(const json& out, const char* member) {
+    const auto backends = out.value("/service/backends"_json_pointer, json::array());
+    std::size_t good = 0;
+    std::size_t bad = 0;
+    for (const auto& one : backends) {
+        if (one.contains(member)) ++(one[member].get<bool>() ? good : bad);
+    }
+    return good == 0 || bad == 0 ? "" : fmt::format("{} of {} backends", bad, good + bad);
+}
+
+std::string drop_sentence(const json& drop) {
+    const std::string text = drop["text"];
+    return fmt::format("the kernel dropped packets of it{}: {}{}",
+                       drop.contains("where") ? " in " + drop["where"].get<std::string>() : "",
+                       drop["reason"].get<std::string>(), text.empty() ? "" : ", " + text);
+}
+
 // One word for scripts, one sentence for people.
-void conclude(json& out) {
+void conclude(json& out, const std::optional<json>& against) {
     const auto say = [&](std::string_view verdict, std::string text) {
         out["verdict"] = verdict;
         out["reason"] = std::move(text);
@@ -555,15 +675,30 @@ void conclude(json& out) {
         if (check["allowed"]) continue;
         const std::string subject =
             name(out[std::string_view(direction) == "egress" ? "source" : "destination"]);
-        if (check.contains("rule"))
-            return say("denied", fmt::format("{} of {} is denied by {}", direction, subject,
-                                             check["rule"].get<std::string>()));
-        return say("denied", fmt::format("no rule allows this {} of {}, which policies isolate",
-                                         direction, subject));
+        const std::string part = part_of_backends(out, "allowed");
+        const std::string text =
+            check.contains("rule")
+                ? fmt::format("{} of {} is denied by {}", direction, subject,
+                              check["rule"].get<std::string>())
+                : fmt::format("no rule allows this {} of {}, which policies isolate", direction,
+                              subject);
+        if (!part.empty()) return say("partly_reachable", part + " cannot be reached: " + text);
+        return say("denied", text);
     }
     if (policy.contains("kernel") && !policy["kernel"]["allowed"])
         return say("denied", "the policies allow it, the datapath does not yet: a change is on its "
                              "way, or 'beeline status' says why not");
+    if (const std::string part = part_of_backends(out, "listening"); !part.empty()) {
+        std::string who;
+        for (const auto& one : out["service"]["backends"]) {
+            if (one.value("listening", true) || !who.empty()) continue;
+            who = one.value("workload", one["address"].get<std::string>());
+        }
+        return say("partly_reachable",
+                   fmt::format("allowed, but nothing listens on the port in {}: "
+                               "{} the first",
+                               part, who));
+    }
     if (const auto listening = out.find("listening");
         listening != out.end() && !(*listening)["open"]) {
         const auto& addresses = (*listening)["addresses"];
@@ -575,6 +710,7 @@ void conclude(json& out) {
                    fmt::format("allowed, but {} listens on {} only", name(out["destination"]),
                                addresses[0].get<std::string>()));
     }
+    if (against) return say("kernel_drops", "allowed, but " + drop_sentence(*against));
     say("allowed", "nothing that Beeline knows stands in the way");
 }
 
@@ -586,21 +722,24 @@ Result<json> why_document(Node& node, loop::Loop& loop, const api::WhyQuery& que
     const bool is_name = query.destination.find('.') != std::string::npos &&
                          query.destination.find('/') == std::string::npos &&
                          !net::Ip::parse(query.destination);
-    if (is_name) told = names_told(node.store(), query.destination, {}, &named);
+    if (is_name) told = names_told(node.history(), query.destination, {}, &named);
     auto about =
         TRY(loop.call([&]() -> Result<Gathered> { return Gatherer(node, query, named).gather(); }));
     json& out = about.document;
     if (!is_name) {
-        std::vector<net::Ip> addresses{about.destination};
+        std::vector<net::Ip> addresses;
+        for (const auto& target : about.targets)
+            addresses.push_back(target.address);
         if (!about.service.is_zero()) addresses.push_back(about.service);
-        told = names_told(node.store(), {}, addresses, nullptr);
+        told = names_told(node.history(), {}, addresses, nullptr);
     }
     if (!told.empty()) out["dns"] = std::move(told);
-    if (auto listening = listening_of(about, query.protocol); !listening.is_null())
-        out["listening"] = std::move(listening);
+    add_listening(out, about, query.protocol);
     out["connections"] = connections_of(about);
-    out["flows"] = flows_of(node.store(), about, node.config().node);
-    conclude(out);
+    std::optional<json> against;
+    out["kernel_drops"] = kernel_drops_of(node.kernel_drops(), about, query.protocol, against);
+    out["flows"] = flows_of(node.history(), about, node.config().node);
+    conclude(out, against);
     return std::move(out);
 }
 

@@ -170,6 +170,13 @@ void print_hubble(Page& page, const json& status) {
     page.line("hubble", line);
 }
 
+void print_kernel_drops(Page& page, const json& status) {
+    const json& drops = member(status, "kernel_drops");
+    if (!drops.is_object()) return;
+    if (const auto error = text(drops, "error"); !error.empty())
+        page.line("kernel drops", "not seen: " + error, kYellow);
+}
+
 void print_features(Context& context, Page& page, const json& status) {
     const json& features = list(member(status, "kernel"), "features");
     std::vector<const json*> missing;
@@ -212,6 +219,13 @@ void print_tables(Context& context, Page& page, const json& status) {
         context.out << '\n';
         page.table(drops);
     }
+    Table kernel({"DROPPED BY THE KERNEL", "REASON"});
+    for (const auto& [reason, count] : member(member(status, "kernel_drops"), "reasons").items())
+        kernel.row({text(count), reason});
+    if (!kernel.empty()) {
+        context.out << '\n';
+        page.table(kernel);
+    }
     if (context.format != Format::wide) return;
     Table maps({"MAP", "ENTRIES", "MAX"});
     for (const auto& map : list(status, "maps"))
@@ -233,6 +247,7 @@ void print_status(Context& context, const json& status) {
     print_web(page, status);
     print_nodes(page, status);
     print_losses(page, status);
+    print_kernel_drops(page, status);
     print_features(context, page, status);
     print_errors(context, page, status);
     print_tables(context, page, status);

@@ -7,6 +7,7 @@
 #include "cli/json_view.h"
 #include "cli/output.h"
 #include "cli/table.h"
+#include "cli/time_text.h"
 #include "cli/verbs.h"
 
 namespace beeline::cli {
@@ -71,6 +72,7 @@ public:
         kernel();
         listening();
         connections();
+        kernel_drops();
         flows();
         changes();
     }
@@ -109,7 +111,12 @@ private:
         for (const auto& one : list(service, "backends")) {
             const auto workload = text(one, "workload");
             const auto place = address_port(text(one, "address"), number(one, "port"));
-            backends.push_back(workload.empty() ? place : workload + " " + place);
+            std::string shown = workload.empty() ? place : workload + " " + place;
+            if (one.contains("allowed") && !flag(one, "allowed"))
+                shown += " (denied)";
+            else if (one.contains("listening") && !flag(one, "listening"))
+                shown += " (nobody listens)";
+            backends.push_back(std::move(shown));
         }
         line("", backends.empty() ? "no backends" : "backends: " + joined(backends, ", "),
              backends.empty() ? kYellow : std::string_view{});
@@ -186,6 +193,21 @@ private:
                              packets.size() == 2 ? fmt::format("  {} packets out, {} back",
                                                                text(packets[0]), text(packets[1]))
                                                  : ""));
+        }
+    }
+    void kernel_drops() {
+        for (const auto& drop : list(answer_, "kernel_drops")) {
+            const auto meaning = text(drop, "text");
+            line("kernel drops",
+                 fmt::format("{} {}{}", text(drop, "count"), text(drop, "reason"),
+                             meaning.empty() ? "" : ": " + meaning),
+                 kYellow);
+            line("",
+                 fmt::format("  {} -> {}{}{}, the last at {}", short_end(member(drop, "source")),
+                             short_end(member(drop, "destination")),
+                             drop.contains("where") ? " in " + text(drop, "where") : "",
+                             drop.contains("function") ? " by " + text(drop, "function") : "",
+                             short_time(text(drop, "last"), false)));
         }
     }
     void flows() {

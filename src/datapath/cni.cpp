@@ -79,6 +79,8 @@ model::Workload describe(const Call& call, const net::Namespace& netns) {
     workload.cgroup_id = cgroup_id(call.context, workload.cgroup);
     workload.pid = call.config.pid;
     workload.source = call.config.source;
+    workload.host_ports = call.config.host_ports;
+    workload.bandwidth = call.config.bandwidth;
     workload.created = std::time(nullptr);
     return workload;
 }
@@ -154,6 +156,21 @@ Result<> detach(CniContext& context, const std::string& container, const std::st
     return {};
 }
 
+// A port of the node leads to one workload.
+Result<> claim_host_ports(const Call& call) {
+    if (call.config.host_ports.empty()) return {};
+    for (const auto& other : call.context.workloads.all()) {
+        for (const auto& taken : other.host_ports) {
+            for (const auto& wanted : call.config.host_ports) {
+                if (!overlap(wanted, taken)) continue;
+                return fail(Code::exists, "hostPort {} is taken by workload {} ({})",
+                            wanted.to_string(), other.name.to_string(), taken.to_string());
+            }
+        }
+    }
+    return {};
+}
+
 CniResponse add_after_another(const Call& call, const net::Namespace& netns) {
     auto workload = describe(call, netns);
     auto addresses = addresses_in(call.config.previous, call.request.interface);
@@ -211,6 +228,7 @@ CniResponse add(const Call& call) {
             return refuse(done.error(), code::kFailed);
         }
     }
+    if (const auto free = claim_host_ports(call); !free) return refuse(free.error());
     if (!call.config.previous.is_null()) return add_after_another(call, *netns);
 
     auto result = make_interface(call, *netns);
@@ -226,6 +244,25 @@ CniResponse del(const Call& call) {
     // The path may meanwhile be another container's namespace: nothing is touched through it.
     const auto done = detach(call.context, call.request.container, call.request.interface);
     return done ? CniResponse{} : refuse(code::kTryLater, done.error().message);
+}
+
+// What the runtime asks for at CHECK, as far as it says so, must be what ADD set up.
+Result<> check_capabilities(const Call& call, const model::Workload& workload) {
+    const auto& config = call.config;
+    if (!config.host_ports.empty() && config.host_ports != workload.host_ports)
+        return fail(Code::invalid, "its host ports are not those of 'runtimeConfig.portMappings'");
+    if (config.bandwidth.limited() && config.bandwidth != workload.bandwidth)
+        return fail(Code::invalid, "its limits are not those of 'runtimeConfig.bandwidth'");
+    if (config.mac && *config.mac != workload.mac)
+        return fail(Code::invalid, "its MAC address is {}, asked for was {}",
+                    net::to_string(workload.mac), net::to_string(*config.mac));
+    for (const auto& ip : config.ips) {
+        if (std::find(workload.addresses.begin(), workload.addresses.end(), ip) ==
+            workload.addresses.end())
+            return fail(Code::invalid, "it lacks the address {} that was asked for",
+                        ip.to_string());
+    }
+    return {};
 }
 
 CniResponse check(const Call& call) {
@@ -256,8 +293,15 @@ CniResponse check(const Call& call) {
         if (lease == nullptr || *lease != workload->addresses)
             return mismatch("its addresses are not leased to it");
     }
-    const auto good = call.context.plumbing.check(*workload, *netns);
-    return good ? CniResponse{} : mismatch(good.error().message);
+    if (const auto same = check_capabilities(call, *workload); !same)
+        return mismatch(same.error().message);
+    if (const auto good = call.context.plumbing.check(*workload, *netns); !good)
+        return mismatch(good.error().message);
+    if (call.context.enforced) {
+        if (const auto good = call.context.enforced(*workload); !good)
+            return mismatch(good.error().message);
+    }
+    return {};
 }
 
 CniResponse collect_garbage(const Call& call) {

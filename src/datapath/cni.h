@@ -18,8 +18,10 @@ struct CniContext {
     Plumbing& plumbing;
     Ipam& ipam;
     Workloads& workloads;
-    std::string cgroup_mount;                 // of cgroup2; empty: not known
-    std::function<Result<>()> ready;          // asked by STATUS; empty: always ready
+    std::string cgroup_mount;             // of cgroup2; empty: not known
+    std::function<Result<>()> ready = {}; // asked by STATUS; empty: always ready
+    // Asked by CHECK: is what the kernel must do for this workload in force? Empty: yes.
+    std::function<Result<>(const model::Workload&)> enforced = {};
     std::function<Result<>()> may_lease = {}; // asked before an address is given; empty: always
 };
 

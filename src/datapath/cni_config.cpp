@@ -1,5 +1,7 @@
 #include "datapath/cni_config.h"
 
+#include <strings.h>
+
 #include <algorithm>
 
 #include "net/cni_protocol.h"
@@ -11,11 +13,22 @@ using nlohmann::json;
 
 const json kNothing;
 
-// The member, or null when it is absent or null.
+// Of one workload.
+constexpr std::size_t kMostHostPorts = 1024;
+// Below it not even name lookups would work; Kubernetes refuses the same.
+constexpr std::uint64_t kLeastRate = 1000;
+constexpr std::uint64_t kMostBits = 1'000'000'000'000'000;
+
+// The member, or null when it is absent or null. Any case will do, as for the decoders of the reference plugins:
+// containerd sends "IngressRate" and "Servers".
 const json& member(const json& object, const char* key) {
     if (!object.is_object()) return kNothing;
     const auto found = object.find(key);
-    return found == object.end() ? kNothing : *found;
+    if (found != object.end()) return *found;
+    for (const auto& [name, value] : object.items()) {
+        if (::strcasecmp(name.c_str(), key) == 0) return value;
+    }
+    return kNothing;
 }
 
 bool says_something(const json& value) {
@@ -105,15 +118,17 @@ Result<net::Mac> parse_wanted_mac(const std::string& text, const std::string& pa
     return *mac;
 }
 
+// The runtime takes `capabilities` away before the call and then sends only what was declared in it.
+bool is_for_us(const json& config, const char* capability) {
+    const json& capabilities = member(config, "capabilities");
+    return capabilities.is_null() || member(capabilities, capability) == json(true);
+}
+
 // What a runtime gives by capability, and what cannot be done with it yet.
 Result<> refuse_unsupported(const json& config, const json& runtime) {
-    const json& capabilities = member(config, "capabilities");
-    for (const char* name :
-         {"portMappings", "bandwidth", "ipRanges", "deviceID", "infinibandGUID"}) {
+    for (const char* name : {"ipRanges", "deviceID", "infinibandGUID"}) {
         const json& value = member(runtime, name);
-        // The runtime takes `capabilities` away before the call and then sends only what was declared in it.
-        const bool declared = capabilities.is_null() || member(capabilities, name) == json(true);
-        if (declared && says_something(value)) {
+        if (is_for_us(config, name) && says_something(value)) {
             return fail(Code::unsupported,
                         "'runtimeConfig.{}' is {}: Beeline does not support it; remove '{}' from "
                         "'capabilities', or let another plugin in the list have it",
@@ -142,6 +157,18 @@ Result<> read_labels(const json& args, CniConfig& out) {
     return {};
 }
 
+Result<model::Protocol> read_protocol(const json& entry, const std::string& path) {
+    const std::string protocol = TRY(text_at(entry, "protocol", path + ".protocol"));
+    const auto parsed = model::parse_protocol(protocol.empty() ? "TCP" : protocol);
+    using model::Protocol;
+    if (!parsed ||
+        (*parsed != Protocol::tcp && *parsed != Protocol::udp && *parsed != Protocol::sctp)) {
+        return fail(Code::invalid, "'{}.protocol' is '{}', expected TCP, UDP or SCTP", path,
+                    protocol);
+    }
+    return *parsed;
+}
+
 Result<> read_own_args(const json& own, CniConfig& out) {
     TRY(only_members(own, {"cgroup", "pid", "source", "ports"}, "args.beeline"));
     out.cgroup = TRY(text_at(own, "cgroup", "args.beeline.cgroup"));
@@ -158,20 +185,93 @@ Result<> read_own_args(const json& own, CniConfig& out) {
         TRY(only_members(entry, {"name", "protocol", "port"}, path));
         model::NamedPort port;
         port.name = TRY(text_at(entry, "name", path + ".name"));
-        const std::string protocol = TRY(text_at(entry, "protocol", path + ".protocol"));
-        const auto parsed = model::parse_protocol(protocol.empty() ? "TCP" : protocol);
-        using model::Protocol;
-        if (!parsed ||
-            (*parsed != Protocol::tcp && *parsed != Protocol::udp && *parsed != Protocol::sctp)) {
-            return fail(Code::invalid, "'{}.protocol' is '{}', expected TCP, UDP or SCTP", path,
-                        protocol);
-        }
-        port.protocol = *parsed;
+        port.protocol = TRY(read_protocol(entry, path));
         port.port =
             static_cast<std::uint16_t>(TRY(number_at(entry, "port", path + ".port", 1, 65535)));
         if (port.port == 0) return fail(Code::invalid, "'{}' needs a 'port'", path);
         out.ports.push_back(std::move(port));
     }
+    return {};
+}
+
+// Which addresses of the node: none named means all of both families, an unspecified one all of its own.
+Result<> read_host_address(const std::string& text, const std::string& path, model::HostPort& out) {
+    if (text.empty()) return {};
+    const auto ip = net::Ip::parse(text);
+    if (!ip) return fail(Code::invalid, "'{}' is '{}', expected an IP address", path, text);
+    out.v4 = text == "0.0.0.0" || ip->is_v4();
+    out.v6 = !out.v4;
+    if (text != "0.0.0.0") out.address = *ip;
+    return {};
+}
+
+Result<model::HostPort> read_port_mapping(const json& entry) {
+    const std::string path = "runtimeConfig.portMappings[]";
+    if (!entry.is_object()) return fail(Code::invalid, "'{}' must be objects", path);
+    model::HostPort out;
+    const auto port_at = [&](const char* key) -> Result<std::uint16_t> {
+        const auto port = TRY(number_at(entry, key, path + "." + key, 1, 65535));
+        if (port == 0) return fail(Code::invalid, "'{}' needs a '{}'", path, key);
+        return static_cast<std::uint16_t>(port);
+    };
+    out.port = TRY(port_at("hostPort"));
+    out.target = TRY(port_at("containerPort"));
+    out.protocol = TRY(read_protocol(entry, path));
+    TRY(read_host_address(TRY(text_at(entry, "hostIP", path + ".hostIP")), path + ".hostIP", out));
+    // Its checksum does not let the packet path change a port.
+    if (out.protocol == model::Protocol::sctp && out.port != out.target) {
+        return fail(Code::unsupported,
+                    "'{}' has hostPort {} and containerPort {}: with SCTP both must be the same",
+                    path, out.port, out.target);
+    }
+    return out;
+}
+
+Result<> read_host_ports(const json& config, const json& runtime, CniConfig& out) {
+    if (!is_for_us(config, "portMappings")) return {};
+    const json& list = *TRY(array_at(runtime, "portMappings", "runtimeConfig.portMappings"));
+    for (const auto& entry : list) {
+        auto port = TRY(read_port_mapping(entry));
+        for (const auto& other : out.host_ports) {
+            if (port == other || !overlap(port, other)) continue;
+            return fail(Code::invalid, "'runtimeConfig.portMappings' asks twice for {}",
+                        port.to_string());
+        }
+        out.host_ports.push_back(std::move(port));
+        if (out.host_ports.size() > kMostHostPorts) {
+            return fail(Code::invalid, "'runtimeConfig.portMappings' has more than {} entries",
+                        kMostHostPorts);
+        }
+    }
+    std::sort(out.host_ports.begin(), out.host_ports.end());
+    out.host_ports.erase(std::unique(out.host_ports.begin(), out.host_ports.end()),
+                         out.host_ports.end());
+    return {};
+}
+
+Result<model::Rate> read_rate(const json& bandwidth, const char* rate, const char* burst) {
+    const auto number = [&](const char* key, std::uint64_t least) -> Result<std::uint64_t> {
+        const json& value = member(bandwidth, key);
+        if (value.is_null() || value == 0) return 0U;
+        if (!value.is_number_unsigned() || value < least || value > kMostBits) {
+            return fail(Code::invalid,
+                        "'runtimeConfig.bandwidth.{}' is {}, expected 0 or {} to {} bits", key,
+                        shown(value), least, kMostBits);
+        }
+        return value.get<std::uint64_t>();
+    };
+    model::Rate out;
+    out.bits_per_second = TRY(number(rate, kLeastRate));
+    out.burst_bits = TRY(number(burst, 1));
+    if (out.bits_per_second == 0) out.burst_bits = 0;
+    return out;
+}
+
+Result<> read_bandwidth(const json& config, const json& runtime, CniConfig& out) {
+    if (!is_for_us(config, "bandwidth")) return {};
+    const json& given = *TRY(object_at(runtime, "bandwidth", "runtimeConfig.bandwidth"));
+    out.bandwidth.ingress = TRY(read_rate(given, "ingressRate", "ingressBurst"));
+    out.bandwidth.egress = TRY(read_rate(given, "egressRate", "egressBurst"));
     return {};
 }
 
@@ -238,6 +338,8 @@ Result<CniConfig> parse_cni_config(const json& config, const std::string& args_i
     TRY(read_labels(cni_args, out));
     TRY(read_own_args(*TRY(object_at(args, "beeline", "args.beeline")), out));
     TRY(read_dns(config, runtime, out));
+    TRY(read_host_ports(config, runtime, out));
+    TRY(read_bandwidth(config, runtime, out));
 
     out.ips = TRY(wanted_list(runtime, "runtimeConfig.ips"));
     if (out.ips.empty()) out.ips = TRY(wanted_list(cni_args, "args.cni.ips"));

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/result.h"
+#include "model/host_port.h"
 #include "model/objects.h"
 #include "net/address.h"
 
@@ -21,6 +22,8 @@ struct CniConfig {
     std::vector<net::Ip> ips; // asked for
     std::optional<net::Mac> mac;
     std::uint32_t mtu = 0; // 0: the node's
+    std::vector<model::HostPort> host_ports;
+    model::Bandwidth bandwidth;
     nlohmann::json dns = nlohmann::json::object();
     model::Labels labels; // args.cni.labels
     std::vector<model::NamedPort> ports;

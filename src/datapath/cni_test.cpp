@@ -77,10 +77,25 @@ TEST(CniConfig, ErrorsNameTheField) {
         {R"({"name": "n", "ipam": {"type": "host-local"}})", Code::unsupported,
          "'ipam.type' is 'host-local'"},
         {R"({"name": "n", "runtimeConfig": []})", Code::invalid, "'runtimeConfig'"},
-        {R"({"name": "n", "runtimeConfig": {"portMappings": [{"hostPort": 80}]}})",
-         Code::unsupported, "hostPort"},
-        {R"({"name": "n", "runtimeConfig": {"bandwidth": {"ingressRate": 1}}})", Code::unsupported,
-         "bandwidth"},
+        {R"({"name": "n", "runtimeConfig": {"portMappings": [{"hostPort": 80}]}})", Code::invalid,
+         "containerPort"},
+        {R"({"name": "n", "runtimeConfig": {"portMappings": [{"hostPort": 0, "containerPort": 8}]}})",
+         Code::invalid, "hostPort"},
+        {R"({"name": "n", "runtimeConfig": {"portMappings":
+            [{"hostPort": 80, "containerPort": 8, "protocol": "sctp"}]}})",
+         Code::unsupported, "SCTP"},
+        {R"({"name": "n", "runtimeConfig": {"portMappings":
+            [{"hostPort": 80, "containerPort": 8, "hostIP": "x"}]}})",
+         Code::invalid, "hostIP"},
+        {R"({"name": "n", "runtimeConfig": {"portMappings":
+            [{"hostPort": 80, "containerPort": 8}, {"hostPort": 80, "containerPort": 9}]}})",
+         Code::invalid, "twice"},
+        {R"({"name": "n", "runtimeConfig": {"bandwidth": {"ingressRate": 1}}})", Code::invalid,
+         "bandwidth.ingressRate' is 1"},
+        {R"({"name": "n", "runtimeConfig": {"bandwidth": {"egressRate": -8}}})", Code::invalid,
+         "egressRate"},
+        {R"({"name": "n", "runtimeConfig": {"ipRanges": [[{"subnet": "10.0.0.0/24"}]]}})",
+         Code::unsupported, "ipRanges"},
         {R"({"name": "n", "runtimeConfig": {"ips": "10.0.0.1"}})", Code::invalid,
          "'runtimeConfig.ips'"},
         {R"({"name": "n", "runtimeConfig": {"ips": ["10.0.0"]}})", Code::invalid, "'10.0.0'"},
@@ -116,6 +131,38 @@ TEST(CniConfig, ErrorsNameTheField) {
     EXPECT_TRUE(parse_cni_config(json::parse(R"({"name": "n", "capabilities": {"mac": true},
         "runtimeConfig": {"portMappings": [{"hostPort": 80}]}})"),
                                  "", ""));
+}
+
+TEST(CniConfig, HostPorts) {
+    const auto config =
+        parse_cni_config(json::parse(R"({"name": "n", "runtimeConfig": {"portMappings": [
+        {"hostPort": 8080, "containerPort": 80, "protocol": "tcp"},
+        {"hostPort": 8080, "containerPort": 80},
+        {"hostPort": 53, "containerPort": 5353, "protocol": "UDP", "hostIP": "192.0.2.1"},
+        {"hostPort": 443, "containerPort": 443, "hostIP": "0.0.0.0"},
+        {"hostPort": 443, "containerPort": 444, "hostIP": "::"}]}})"),
+                         "", "");
+    ASSERT_TRUE(config) << config.error().message;
+    std::vector<std::string> texts;
+    for (const auto& port : config->host_ports)
+        texts.push_back(fmt::format("{} {}", port.to_string(), port.target));
+    std::sort(texts.begin(), texts.end());
+    EXPECT_EQ(texts, (std::vector<std::string>{"*:8080/TCP 80", "0.0.0.0:443/TCP 443",
+                                               "192.0.2.1:53/UDP 5353", "[::]:443/TCP 444"}));
+}
+
+TEST(CniConfig, Bandwidth) {
+    // What containerd sends for an annotation of 10M.
+    const auto config = parse_cni_config(json::parse(R"({"name": "n", "runtimeConfig": {"bandwidth":
+        {"IngressRate": 10000000, "IngressBurst": 4294967295, "EgressRate": 0, "EgressBurst": 4294967295},
+        "dns": {"Servers": ["10.96.0.10"], "Searches": ["prod.svc.cluster.local"], "Options": ["ndots:5"]}}})"),
+                                         "", "");
+    ASSERT_TRUE(config) << config.error().message;
+    EXPECT_EQ(config->bandwidth.ingress, (model::Rate{10'000'000, 4'294'967'295}));
+    EXPECT_EQ(config->bandwidth.egress, model::Rate{});
+    EXPECT_EQ(config->dns["nameservers"], json::array({"10.96.0.10"}));
+    EXPECT_TRUE(config->bandwidth.limited());
+    EXPECT_FALSE(parse_cni_config({{"name", "n"}}, "", "")->bandwidth.limited());
 }
 
 // A node of its own for each test, with namespaces for workloads.

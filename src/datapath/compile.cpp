@@ -298,6 +298,7 @@ Result<Compiled> compile(const CompileInput& input) {
     compiled.tables.slots = std::move(services.slots);
     compiled.tables.backends = std::move(services.backends);
     compiled.gone = std::move(services.gone);
+    compiled.host_ports = std::move(services.host_ports);
     compiled.warnings.insert(compiled.warnings.end(), services.warnings.begin(),
                              services.warnings.end());
     directory->services = std::move(services.names);

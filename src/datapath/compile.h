@@ -49,11 +49,22 @@ struct GoneBackend {
     bl_backend backend{};
 };
 
+// Where packets from outside go that name a port of the node.
+struct HostPortRoute {
+    net::Ip address; // of the node
+    std::uint16_t port = 0;
+    model::Protocol protocol = model::Protocol::tcp;
+    net::Ip to;
+    std::uint16_t target = 0;
+    auto operator<=>(const HostPortRoute&) const = default;
+};
+
 struct Compiled {
     Tables tables;
     std::shared_ptr<const model::Directory> directory;
-    std::vector<GoneBackend> gone;     // by id
-    std::vector<std::string> warnings; // conflicts that were settled, for people
+    std::vector<GoneBackend> gone;         // by id
+    std::vector<HostPortRoute> host_ports; // ascending
+    std::vector<std::string> warnings;     // conflicts that were settled, for people
 };
 
 // Identities. One stands for a kind (pod, host, world), a namespace with its labels, the pod's labels and named ports,

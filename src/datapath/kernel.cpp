@@ -1,6 +1,7 @@
 #include "datapath/kernel.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -72,6 +73,15 @@ Result<bl_config> make_config(const KernelOptions& options) {
             return fail(Code::invalid, "conntrack.timeouts: no state is called '{}'", state);
     }
     return config;
+}
+
+// Of the namespace that the agent runs in; 0: no socket is taken for the node's own.
+std::uint64_t netns_cookie() {
+    const Fd any(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    std::uint64_t cookie = 0;
+    socklen_t size = sizeof cookie;
+    if (!any || getsockopt(any.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size) != 0) return 0;
+    return cookie;
 }
 
 Result<> make_directory(const std::string& path) {
@@ -148,6 +158,7 @@ struct Kernel::State {
     std::unique_ptr<ebpf::Object> pod;
     std::unique_ptr<ebpf::Object> sock;
     bool tcx = true;
+    std::map<std::string, int> beside; // maps of other objects
     std::vector<Uplink> uplinks;
 
     [[nodiscard]] std::string links() const { return options.pins + "/links"; }
@@ -178,6 +189,8 @@ Result<std::unique_ptr<Kernel>> Kernel::load(const KernelOptions& options) {
 
     const bl_config config = TRY(make_config(options));
     TRY(state->pod->set_rodata(bytes(&config, sizeof config)));
+    const std::uint64_t node_netns = netns_cookie();
+    TRY(state->sock->set_rodata(bytes(&node_netns, sizeof node_netns)));
     TRY(state->pod->set_max_entries("bl_ct", options.ct_entries));
     TRY(state->pod->set_max_entries("bl_l7", options.l7_ring_bytes));
     for (auto* object : {state->pod.get(), state->sock.get()}) {
@@ -330,6 +343,9 @@ void Kernel::detach_all_but(const std::vector<model::Workload>& workloads) {
     for (const auto& workload : workloads) {
         kept.insert(state_->link(workload.ifindex, "from_pod"));
         kept.insert(state_->link(workload.ifindex, "to_pod"));
+        if (!workload.bandwidth.limited()) continue;
+        kept.insert(state_->link(workload.ifindex, "limit_out"));
+        kept.insert(state_->link(workload.ifindex, "limit_in"));
     }
     for (const Uplink& uplink : state_->uplinks)
         kept.insert(state_->link(uplink));
@@ -419,6 +435,8 @@ Result<std::vector<MapUse>> Kernel::maps() const {
 Result<int> Kernel::map(const std::string& name) const {
     if (auto fd = state_->pod->map(name)) return fd;
     if (auto fd = state_->sock->map(name)) return fd;
+    if (const auto found = state_->beside.find(name); found != state_->beside.end())
+        return found->second;
     return fail(Code::not_found, "no map is called '{}': see 'beeline map list'", name);
 }
 
@@ -426,6 +444,14 @@ Result<int> Kernel::program(const std::string& name) const {
     if (auto fd = state_->pod->program(name)) return fd;
     return state_->sock->program(name);
 }
+
+std::string Kernel::map_pins() const { return state_->options.pins + "/maps"; }
+
+void Kernel::add_map(const std::string& name, int fd) { state_->beside[name] = fd; }
+
+std::string Kernel::links() const { return state_->links(); }
+
+bool Kernel::tcx() const { return state_->tcx; }
 
 void Kernel::remove_pins(const std::string& pins) {
     std::error_code error;

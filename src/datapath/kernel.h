@@ -22,7 +22,7 @@ struct KernelOptions {
     net::Ip gateway4;   // source of hairpin connections
     net::Ip gateway6;
     std::uint32_t ct_entries = 524288;
-    std::uint32_t ring_bytes = 16 << 20; // power of two
+    std::uint32_t ring_bytes = 8 << 20; // power of two
     std::uint32_t l7_ring_bytes = 4096;  // of bl_l7; power of two
     Attachment attachment = Attachment::automatic;
     std::map<std::string, std::uint32_t> ct_timeouts_s; // by state name, over the defaults
@@ -87,6 +87,12 @@ public:
     // Descriptor of a map by name, for dumps and tests.
     [[nodiscard]] Result<int> map(const std::string& name) const;
     [[nodiscard]] Result<int> program(const std::string& name) const;
+    // For objects beside these: where maps and links are pinned, and whether the kernel has tcx.
+    [[nodiscard]] std::string map_pins() const;
+    // Makes a map of such an object known by its name; the descriptor stays its owner's and must outlive this.
+    void add_map(const std::string& name, int fd);
+    [[nodiscard]] std::string links() const;
+    [[nodiscard]] bool tcx() const;
 
     // Removes every pin of an instance; attachments end with their links.
     static void remove_pins(const std::string& pins);

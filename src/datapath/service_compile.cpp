@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <array>
 #include <deque>
 #include <optional>
 #include <set>
@@ -218,11 +219,16 @@ public:
         : finder_(input.objects, input.workloads), numbers_(input.previous) {}
 
     void add(const Service& service);
+    // Services with one backend, at every address of the node that they are for.
+    void add_host_ports(const model::Workload& workload, const std::vector<net::Ip>& node);
     ServiceTables take() { return std::move(out_); }
 
 private:
     void add_frontend(const Service& service, const ServicePort& port, const net::Ip& address);
+    void add_host_port(const model::Workload& workload, const model::HostPort& port,
+                       const net::Ip& address, std::uint32_t flags);
     std::vector<Endpoint> endpoints(const Service& service, const ServicePort& port, bool v4);
+    void put(const bl_svc_key& key, bl_svc entry, const std::vector<Endpoint>& endpoints);
 
     EndpointFinder finder_;
     Numbers numbers_;
@@ -266,11 +272,50 @@ void ServiceWriter::add_frontend(const Service& service, const ServicePort& port
     key.port = htons(port.port);
     key.proto = static_cast<std::uint8_t>(port.protocol);
     bl_svc entry{};
-    entry.id = numbers_.service(key);
     entry.affinity_s = service.affinity_s;
+    put(key, entry, endpoints(service, port, address.is_v4()));
+}
 
+void ServiceWriter::add_host_ports(const model::Workload& workload,
+                                   const std::vector<net::Ip>& node) {
+    static const std::array<net::Ip, 2> kLoopback{net::Ip::parse("127.0.0.1").value(),
+                                                  net::Ip::parse("::1").value()};
+    for (const model::HostPort& port : workload.host_ports) {
+        for (const net::Ip& address : node)
+            add_host_port(workload, port, address, 0);
+        for (const net::Ip& address : kLoopback)
+            add_host_port(workload, port, address, BL_SVC_NODE_ONLY);
+    }
+}
+
+void ServiceWriter::add_host_port(const model::Workload& workload, const model::HostPort& port,
+                                  const net::Ip& address, std::uint32_t flags) {
+    if (!port.at(address)) return;
+    const auto own = std::find_if(workload.addresses.begin(), workload.addresses.end(),
+                                  [&](const net::Ip& ip) { return ip.is_v4() == address.is_v4(); });
+    if (own == workload.addresses.end()) return;
+    bl_svc_key key{};
+    key.addr = to_abi(address);
+    key.port = htons(port.port);
+    key.proto = static_cast<std::uint8_t>(port.protocol);
+    if (out_.services.contains(key)) {
+        out_.warnings.push_back(fmt::format("workload {}: hostPort {} of {} is taken already",
+                                            workload.name.to_string(), port.to_string(),
+                                            address.to_string()));
+        return;
+    }
+    bl_svc entry{};
+    entry.flags = flags;
+    put(key, entry, {{*own, port.target, true, false}});
+    if ((flags & BL_SVC_NODE_ONLY) == 0)
+        out_.host_ports.push_back({address, port.port, port.protocol, *own, port.target});
+}
+
+void ServiceWriter::put(const bl_svc_key& key, bl_svc entry,
+                        const std::vector<Endpoint>& endpoints) {
+    entry.id = numbers_.service(key);
     std::vector<std::uint32_t> ids;
-    for (const Endpoint& endpoint : endpoints(service, port, address.is_v4())) {
+    for (const Endpoint& endpoint : endpoints) {
         bl_backend backend{};
         backend.addr = to_abi(endpoint.address);
         backend.port = htons(endpoint.port);
@@ -343,7 +388,10 @@ ServiceTables compile_services(const CompileInput& input,
     ServiceWriter writer(input);
     for (const auto& [name, service] : input.objects.services)
         writer.add(service);
+    for (const auto& workload : input.workloads)
+        writer.add_host_ports(workload, input.host_addresses);
     ServiceTables tables = writer.take();
+    std::sort(tables.host_ports.begin(), tables.host_ports.end());
     tables.gone = gone_backends(input.previous, tables);
     add_moved(input.previous, owned, tables);
     return tables;

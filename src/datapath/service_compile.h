@@ -16,6 +16,7 @@ struct ServiceTables {
     Table<bl_slot_key, std::uint32_t> slots;
     Table<std::uint32_t, bl_backend> backends;
     std::vector<GoneBackend> gone;
+    std::vector<HostPortRoute> host_ports;
     std::vector<std::string> warnings;
     std::map<std::tuple<net::Ip, std::uint16_t, model::Protocol>, std::string> names;
 };

@@ -336,6 +336,64 @@ TEST_F(ServiceCompile, NewNumbersAreAboveAllThatTheMapsStillName) {
     EXPECT_EQ(backend_id("10.0.0.1 8080"), 51U);
 }
 
+TEST_F(ServiceCompile, HostPortsAreServicesAtTheNodesAddresses) {
+    host_addresses = {ip("198.51.100.1"), ip("198.51.100.9"), ip("2001:db8::1")};
+    model::Workload& web = workload("shop/web", {"10.0.0.2", "fd00::2"});
+    web.host_ports = {{.address = {},
+                       .v4 = true,
+                       .v6 = true,
+                       .protocol = Protocol::tcp,
+                       .port = 8080,
+                       .target = 80},
+                      {.address = ip("198.51.100.9"),
+                       .v4 = true,
+                       .v6 = false,
+                       .protocol = Protocol::udp,
+                       .port = 53,
+                       .target = 5353}};
+    compile();
+    EXPECT_EQ(backends("198.51.100.1", 8080), Texts{"10.0.0.2 80"});
+    EXPECT_EQ(backends("198.51.100.9", 8080), Texts{"10.0.0.2 80"});
+    EXPECT_EQ(backends("2001:db8::1", 8080), Texts{"fd00::2 80"});
+    EXPECT_EQ(backends("198.51.100.9", 53, Protocol::udp), Texts{"10.0.0.2 5353"});
+    EXPECT_EQ(entry("198.51.100.1", 53, Protocol::udp), nullptr);
+    // Loopback is for the node's own sockets, and no address of the firewall.
+    ASSERT_NE(entry("127.0.0.1", 8080), nullptr);
+    EXPECT_EQ(entry("127.0.0.1", 8080)->flags, BL_SVC_NODE_ONLY);
+    EXPECT_EQ(backends("::1", 8080), Texts{"fd00::2 80"});
+    EXPECT_EQ(entry("127.0.0.1", 53, Protocol::udp), nullptr);
+    ASSERT_EQ(now.host_ports.size(), 4U);
+    EXPECT_EQ(now.host_ports.front().address, ip("198.51.100.1"));
+    EXPECT_EQ(now.host_ports.front().to, ip("10.0.0.2"));
+    EXPECT_EQ(now.host_ports.front().target, 80);
+
+    const bl_svc before = *entry("198.51.100.1", 8080);
+    compile();
+    EXPECT_EQ(entry("198.51.100.1", 8080)->id, before.id);
+    EXPECT_EQ(entry("198.51.100.1", 8080)->generation, before.generation);
+    workloads.clear();
+    compile();
+    EXPECT_EQ(entry("198.51.100.1", 8080), nullptr);
+    EXPECT_TRUE(now.host_ports.empty());
+}
+
+TEST_F(ServiceCompile, AServiceKeepsItsAddressFromHostPorts) {
+    host_addresses = {ip("198.51.100.1")};
+    service("shop/db", {"198.51.100.1"}, {{"", Protocol::tcp, 8080, 8080, "", 0}});
+    slice("shop/db", "db", {at("10.0.0.9")});
+    workload("shop/web", {"10.0.0.2"}).host_ports = {{.address = {},
+                                                      .v4 = true,
+                                                      .v6 = true,
+                                                      .protocol = Protocol::tcp,
+                                                      .port = 8080,
+                                                      .target = 80}};
+    compile();
+    EXPECT_EQ(backends("198.51.100.1", 8080), Texts{"10.0.0.9 8080"});
+    ASSERT_EQ(now.warnings.size(), 1U);
+    EXPECT_NE(now.warnings.front().find("hostPort *:8080/TCP"), std::string::npos);
+    EXPECT_TRUE(now.host_ports.empty());
+}
+
 class ServiceMoves : public ServiceCompile {
 protected:
     ServiceMoves() {

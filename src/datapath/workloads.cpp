@@ -29,32 +29,70 @@ std::string workload_to_json(const model::Workload& w) {
                          {"protocol", static_cast<unsigned>(port.protocol)},
                          {"port", port.port}});
     }
+    json host_ports = json::array();
+    for (const auto& port : w.host_ports) {
+        host_ports.push_back({{"address", port.address.is_zero() ? "" : port.address.to_string()},
+                              {"v4", port.v4},
+                              {"v6", port.v6},
+                              {"protocol", static_cast<unsigned>(port.protocol)},
+                              {"port", port.port},
+                              {"target", port.target}});
+    }
+    const auto rate = [](const model::Rate& one) {
+        return json{{"rate", one.bits_per_second}, {"burst", one.burst_bits}};
+    };
     json addresses = json::array();
     for (const auto& ip : w.addresses)
         addresses.push_back(ip.to_string());
-    const json record{{"id", w.id},
-                      {"namespace", w.name.space},
-                      {"name", w.name.name},
-                      {"labels", w.labels},
-                      {"ports", ports},
-                      {"addresses", addresses},
-                      {"container", w.container},
-                      {"interface", w.interface},
-                      {"host_interface", w.host_interface},
-                      {"network", w.network},
-                      {"ifindex", w.ifindex},
-                      {"mac", net::to_string(w.mac)},
-                      {"netns", w.netns},
-                      {"netns_inode", w.netns_inode},
-                      {"cgroup", w.cgroup},
-                      {"cgroup_id", w.cgroup_id},
-                      {"pid", w.pid},
-                      {"source", w.source},
-                      {"created", w.created},
-                      {"ready", w.ready},
-                      {"chained", w.chained}};
+    const json record{
+        {"id", w.id},
+        {"namespace", w.name.space},
+        {"name", w.name.name},
+        {"labels", w.labels},
+        {"ports", ports},
+        {"addresses", addresses},
+        {"container", w.container},
+        {"interface", w.interface},
+        {"host_interface", w.host_interface},
+        {"network", w.network},
+        {"ifindex", w.ifindex},
+        {"mac", net::to_string(w.mac)},
+        {"netns", w.netns},
+        {"netns_inode", w.netns_inode},
+        {"cgroup", w.cgroup},
+        {"cgroup_id", w.cgroup_id},
+        {"pid", w.pid},
+        {"source", w.source},
+        {"created", w.created},
+        {"ready", w.ready},
+        {"chained", w.chained},
+        {"host_ports", host_ports},
+        {"bandwidth",
+         {{"ingress", rate(w.bandwidth.ingress)}, {"egress", rate(w.bandwidth.egress)}}}};
     // Labels and names come from outside: what is not UTF-8 must not throw.
     return record.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+// Absent in records of earlier versions. Throws what the library throws.
+Result<> read_capabilities(const json& record, model::Workload& w) {
+    for (const auto& one : record.value("host_ports", json::array())) {
+        model::HostPort port;
+        if (const auto address = one.at("address").get<std::string>(); !address.empty())
+            port.address = TRY(net::Ip::parse(address));
+        one.at("v4").get_to(port.v4);
+        one.at("v6").get_to(port.v6);
+        port.protocol = static_cast<model::Protocol>(one.at("protocol").get<std::uint8_t>());
+        one.at("port").get_to(port.port);
+        one.at("target").get_to(port.target);
+        w.host_ports.push_back(port);
+    }
+    if (!record.contains("bandwidth")) return {};
+    for (const auto& [name, rate] :
+         {std::pair{"ingress", &w.bandwidth.ingress}, std::pair{"egress", &w.bandwidth.egress}}) {
+        record.at("bandwidth").at(name).at("rate").get_to(rate->bits_per_second);
+        record.at("bandwidth").at(name).at("burst").get_to(rate->burst_bits);
+    }
+    return {};
 }
 
 Result<model::Workload> workload_from_json(std::string_view text) {
@@ -89,6 +127,7 @@ Result<model::Workload> workload_from_json(std::string_view text) {
         record.at("created").get_to(w.created);
         record.at("ready").get_to(w.ready);
         record.at("chained").get_to(w.chained);
+        TRY(read_capabilities(record, w));
         if (w.id == 0 || w.container.empty())
             return fail(Code::invalid, "a workload needs an id and a container");
         return w;

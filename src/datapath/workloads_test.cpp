@@ -1,6 +1,7 @@
 #include "datapath/workloads.h"
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include <filesystem>
@@ -54,6 +55,13 @@ protected:
         w.source = "cni";
         w.created = 1700000000;
         w.chained = true;
+        w.host_ports = {{.address = net::Ip::parse("192.0.2.1").value(),
+                         .v4 = true,
+                         .v6 = false,
+                         .protocol = model::Protocol::udp,
+                         .port = 5353,
+                         .target = 53}};
+        w.bandwidth.egress = {8'000'000, 4'294'967'295};
         return w;
     }
     std::size_t records() const {
@@ -87,6 +95,8 @@ TEST_F(WorkloadsTest, EverythingIsFoundAndKept) {
     expected.id = 1;
     expected.labels["odd"] = "\xef\xbf\xbd"; // what is not UTF-8 becomes the replacement character
     EXPECT_EQ(workload_to_json(*w), workload_to_json(expected));
+    EXPECT_EQ(w->host_ports, expected.host_ports);
+    EXPECT_EQ(w->bandwidth, expected.bandwidth);
     EXPECT_EQ(workloads->by_id(1), w);
     EXPECT_EQ(workloads->by_ifindex(7), w);
     EXPECT_EQ(workloads->by_name({"shop", "web"}), w);
@@ -152,6 +162,18 @@ TEST_F(WorkloadsTest, TheNewestOfOneNameIsFound) {
     const auto added = workloads->add(workload("aa-new"));
     EXPECT_EQ(workloads->by_name({"shop", "web"}), *added);
     EXPECT_EQ(workloads->all().size(), 2U);
+}
+
+TEST_F(WorkloadsTest, RecordsOfEarlierVersionsHaveNoCapabilities) {
+    auto w = workload("c1");
+    w.id = 1;
+    auto record = nlohmann::json::parse(workload_to_json(w));
+    record.erase("host_ports");
+    record.erase("bandwidth");
+    const auto read = workload_from_json(record.dump());
+    ASSERT_TRUE(read) << read.error().message;
+    EXPECT_TRUE(read->host_ports.empty());
+    EXPECT_FALSE(read->bandwidth.limited());
 }
 
 TEST_F(WorkloadsTest, RecordErrorsAreNamed) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "model/host_port.h"
 #include "model/objects.h"
 
 namespace beeline::model {
@@ -28,6 +29,8 @@ struct Workload {
     std::uint32_t pid = 0;    // of `beeline run` workloads: the main process
     std::string source;       // "run" or "cni"
     std::int64_t created = 0; // seconds since the epoch
+    std::vector<HostPort> host_ports;
+    Bandwidth bandwidth;
     bool ready = true;
     bool chained = false; // interface made by another plugin
 };

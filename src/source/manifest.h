@@ -15,7 +15,8 @@ namespace beeline::source {
 
 enum class ObjectKind { namespace_, node, pod, service, endpoint_slice, network_policy };
 
-std::string_view kind_name(ObjectKind kind); // "NetworkPolicy"
+std::string_view kind_name(ObjectKind kind);   // "NetworkPolicy"
+std::string_view kind_plural(ObjectKind kind); // "networkpolicies"
 // Any case; also the plural and kubectl's short names ("netpol", "svc").
 std::optional<ObjectKind> parse_kind(std::string_view text);
 inline bool has_namespace(ObjectKind kind) {
@@ -43,5 +44,7 @@ Result<std::vector<Manifest>> read_manifests(std::string_view text, std::string_
 
 // One object from a mapping that has been read already; `yaml` stays empty.
 Result<Manifest> read_manifest(const yaml::Node& root);
+// The same for one whose kind is known: items of an API server's lists do not say it.
+Result<Manifest> read_manifest(ObjectKind kind, const yaml::Node& root);
 
 } // namespace beeline::source

@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "loop/loop.h"
 #include "model/objects.h"
+#include "model/workload.h"
 #include "source/manifest.h"
 
 namespace beeline::source {
@@ -59,6 +60,19 @@ struct SourceState {
     std::uint64_t events = 0; // changes that were read
 };
 
+// A pod of this node whose network could not be made.
+struct FailedPod {
+    model::ObjectName name;
+    std::string uid; // as the runtime gave it; may be empty
+    std::string message;
+};
+
+// What this machine is and has.
+struct Announcement {
+    model::ClusterNode node;
+    std::vector<model::Workload> workloads;
+};
+
 // Level-triggered: every set is published as a whole, and whatever happened in between, the last one is what the place
 // says. While the place cannot be reached the last set stays in force. Everything is called and publishes on the loop's
 // thread; a source that waits for others does so in threads of its own.
@@ -72,9 +86,22 @@ public:
     Source(const Source&) = delete;
     Source& operator=(const Source&) = delete;
 
-    // Publishes what is known (also an empty set) and goes on from now. Does not wait for a server.
+    // Publishes what is known (also an empty set; nothing at all while a server has to be asked first) and goes on from now.
+    // Does not wait for a server.
     virtual Result<> start(loop::Loop& loop) = 0;
 
+    // Where the place wants to hear of this node (Kubernetes: a condition of the Node, events of pods) it is told. Not waited for.
+    virtual void network_works(bool works, const std::string& why) {
+        (void)works;
+        (void)why;
+    }
+    virtual void pod_failed(const FailedPod& pod) { (void)pod; }
+
+    // Where other machines learn of this one by the source, they do from now on; elsewhere nothing happens.
+    virtual void announce(Announcement) {}
+
+    // True: apply() and remove() wait for a server, and are called on any thread but the loop's, while the loop runs.
+    [[nodiscard]] virtual bool waits() const { return false; }
     // All objects of the text or none. Code::unsupported where objects are changed by other means.
     virtual Result<ApplyReport> apply(std::string_view yaml, bool dry_run) = 0;
     virtual Result<> remove(std::string_view kind, const model::ObjectName& name) = 0;

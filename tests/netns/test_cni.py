@@ -195,8 +195,8 @@ class OneNode(CniTestCase):
                 (7, "beeline.mut", {"beeline": {"mut": 1400}}),
                 (7, "args.beeline.foo", {"args": {"beeline": {"foo": 1}}}),
                 (2, "ipam.type", {"ipam": {"type": "host-local"}}),
-                (2, "portMappings", {"runtimeConfig": {"portMappings": [{"hostPort": 1, "containerPort": 1}]}}),
-                (2, "bandwidth", {"runtimeConfig": {"bandwidth": {"ingressRate": 1000}}})):
+                (2, "ipRanges", {"runtimeConfig": {"ipRanges": [[{"subnet": "10.0.0.0/24"}]]}}),
+                (2, "deviceID", {"runtimeConfig": {"deviceID": "0000:3b:00.5"}})):
             self.refused(number, "ADD", "keys-2", netns, names=names, config=self.config(**members))
 
     def test_results_of_every_version(self):

@@ -269,6 +269,63 @@ class Web(scene.SharedNode):
         page = self.visit("/flows?port=http")
         page.wait("/port/.test(document.querySelector('[role=alert]')?.innerText ?? '')")
 
+    def test_requests_are_filtered_by_what_they_are(self):
+        """Protocol, method, status and path of requests: chosen on the page, kept in the address."""
+        server = ("import http.server, socketserver\n"
+                  "class H(http.server.BaseHTTPRequestHandler):\n"
+                  "    protocol_version = 'HTTP/1.1'\n"
+                  "    def do_GET(self):\n"
+                  "        self.send_response(404 if self.path == '/missing' else 200)\n"
+                  "        self.send_header('Content-Length', '2')\n"
+                  "        self.end_headers()\n"
+                  "        self.wfile.write(b'ok')\n"
+                  "    do_DELETE = do_GET\n"
+                  "    def log_message(self, *a): pass\n"
+                  "socketserver.ThreadingTCPServer(('0.0.0.0', 8000), H).serve_forever()\n")
+        self.node.run("api", "/usr/bin/python3", "-c", server, namespace="shop", labels={"app": "api"})
+        self.addCleanup(self.node.stop, "shop/api")
+        self.node.apply([{"apiVersion": "v1", "kind": "Pod",
+                          "metadata": {"name": "api", "namespace": "shop", "annotations": {"beeline.io/l7": "true"}}}])
+        url = f"http://{self.node.address('shop/api')}:8000"
+
+        def ask():
+            for words in (["/cart"], ["/missing"], ["-X", "DELETE", "/cart"]):
+                self.node.exec("ops/batch", "curl", "-sS", "-m", "2", *words[:-1], url + words[-1])
+            return len(self.node.flows(l7=1, protocol="http", status="404", last=10)) > 0 and len(self.node.flows(l7=1, method="DELETE", last=10)) > 0
+        harness.wait_for(ask, 15, "a request")
+        rows = "[...document.querySelectorAll('.flows tbody tr')].map((row) => row.querySelector('.story').innerText)"
+        page = self.visit("/flows")
+        page.run("(select => { select.value = 'l7'; select.dispatchEvent(new Event('change')); })(document.querySelector('[aria-label=Protocol]'))")
+        page.wait("new URLSearchParams(location.search).get('l7') === '1'")
+        page.wait(f"(all => all.length > 2 && all.every((text) => /^HTTP/i.test(text)))({rows})")
+        page.run("(select => { select.value = 'http'; select.dispatchEvent(new Event('change')); })(document.querySelector('[aria-label=Protocol]'))")
+        page.wait("new URLSearchParams(location.search).get('protocol') === 'http' && !new URLSearchParams(location.search).has('l7')")
+        for name, value, pattern in (("method", "DELETE", "DELETE"), ("status", "404", "404"), ("path", "/cart", "/cart")):
+            page.run(f"document.querySelector('input[name={name}]').focus()")
+            page.type(value)
+            page.key("Enter")
+            page.wait(f"new URLSearchParams(location.search).get('{name}') === '{value}'")
+            page.wait(f"(all => all.length > 0 && all.every((text) => text.includes('{pattern}')))({rows})")
+            page.run(f"document.querySelector('input[name={name}]').value = ''; document.querySelector('form').requestSubmit()")
+            page.wait(f"!new URLSearchParams(location.search).has('{name}')")
+        # The address alone says it all.
+        page = self.visit("/flows?protocol=http&status=4xx&path=/miss*")
+        page.wait(f"(all => all.length > 0 && all.every((text) => text.includes('/missing')))({rows})")
+        self.assertEqual(page.run("document.querySelector('input[name=status]').value"), "4xx")
+        page.run("[...document.querySelectorAll('form button')].find((one) => one.innerText === 'Clear').click()")
+        page.wait("location.search === ''")
+        self.check_clean(page)
+
+    def test_what_the_kernel_drops_is_listed(self):
+        self.node.udp("ops/batch", self.node.address("data/cache"), 5353, timeout_ms=100)
+        self.assertTrue(self.node.api("GET", "/v1/kernel-drops")["drops"])
+        page = self.visit("/drops?pod=ops/batch")
+        page.wait("/NO_SOCKET[^]*ops\\/batch[^]*data\\/cache[^]*UDP:5353/.test(document.querySelector('.kernel').innerText)")
+        page = self.visit("/drops?pod=shop/cart")
+        page.wait("document.querySelector('.cards').innerText !== ''")
+        self.assertNotIn("5353", page.text(".kernel"))
+        self.check_clean(page)
+
     def test_drops_are_explained_and_the_proposed_policy_works(self):
         self.assertEqual(self.denied()["error"], "TIMEOUT")
         page = self.visit("/drops?pod=ops/batch")

@@ -4,6 +4,11 @@ import { clock, empty, failure, fill, h, link, short } from "./dom";
 import { endTitle, type Flow, type FlowEnd } from "./model";
 import { params, setParams, type View } from "./router";
 
+interface KernelEnd { address: string; namespace?: string; name?: string; kind?: string }
+interface KernelDrop {
+  source: KernelEnd; destination: KernelEnd; protocol: string; port?: number; answer?: boolean;
+  reason: string; text: string; count: number; where?: string; function?: string; first: string; last: string;
+}
 interface Drop { flow: Flow; count: number; first: string; element: HTMLElement | null }
 
 const isWorkload = (end: FlowEnd): boolean => Boolean(end.name) && (end.kind === "workload" || end.kind === "remote");
@@ -42,17 +47,19 @@ export class DropsView implements View {
   readonly title = "Drops";
   readonly element = h("div", { class: "page drops" });
   private readonly pod = h("input", { type: "text", id: "filter", placeholder: "Either end: shop/web, shop/, web ( / )", "aria-label": "Workload", size: 32 });
-  private readonly list = h("div", { class: "scroll cards" });
+  private readonly list = h("div", { class: "cards" });
   private readonly drops = new Map<string, Drop>();
   private abort = new AbortController();
   private timer = 0;
+  private readonly kernel = h("section", { class: "kernel", "aria-label": "Dropped by the kernel" });
+  private kernelTimer = 0;
 
   constructor() {
     fill(this.element, h("form", { class: "bar", onsubmit: (event: Event) => { event.preventDefault(); setParams({ pod: this.pod.value.split(/[\s,]+/).filter(Boolean) }); } },
-      this.pod, h("button", { type: "submit" }, "Filter")), this.list);
+      this.pod, h("button", { type: "submit" }, "Filter")), h("div", { class: "scroll" }, this.list, this.kernel));
   }
   start(): void { this.address(); }
-  end(): void { this.abort.abort(); clearTimeout(this.timer); this.timer = 0; }
+  end(): void { this.abort.abort(); clearTimeout(this.timer); clearTimeout(this.kernelTimer); this.timer = 0; }
   focusFilter(): void { this.pod.focus(); }
 
   address(): void {
@@ -63,9 +70,40 @@ export class DropsView implements View {
     this.show();
     const query = new URLSearchParams({ verdict: "dropped", last: "1000", follow: "1" });
     for (const pod of params().getAll("pod")) query.append("pod", pod);
+    void this.askKernel(abort);
     lines<Flow>(`/v1/flows?${query.toString()}`, (flow) => this.take(flow), abort.signal).catch((error: unknown) => {
       if (!isAbort(error) && !abort.signal.aborted) fill(this.list, failure(error));
     });
+  }
+
+  // Sums, so they are asked for again and again.
+  private async askKernel(abort: AbortController): Promise<void> {
+    clearTimeout(this.kernelTimer);
+    try {
+      const { drops } = await get<{ drops: KernelDrop[] }>("/v1/kernel-drops?limit=1000", abort.signal);
+      this.showKernel(drops);
+    } catch (error) {
+      // One without them says so in its status; the flows above are what matters.
+      if (isAbort(error) || error instanceof ApiError) return;
+    }
+    if (!abort.signal.aborted) this.kernelTimer = setTimeout(() => void this.askKernel(abort), 3000) as unknown as number;
+  }
+
+  private showKernel(all: KernelDrop[]): void {
+    const wanted = params().getAll("pod");
+    const is = (end: KernelEnd, pod: string): boolean => pod.endsWith("/") ? `${end.namespace}/` === pod : pod.includes("/") ? `${end.namespace}/${end.name}` === pod : end.name === pod;
+    const drops = all.filter((drop) => wanted.length === 0 || wanted.some((pod) => is(drop.source, pod) || is(drop.destination, pod))).slice(0, 100);
+    if (drops.length === 0) return fill(this.kernel);
+    const title = (end: KernelEnd): string => end.name ? `${end.namespace}/${end.name}` : end.kind === "host" ? "host" : end.address;
+    fill(this.kernel, h("h2", null, "Dropped by the kernel"),
+      h("p", { class: "muted" }, "Packets that Beeline let through and the kernel's own stack dropped, since the agent started."),
+      h("table", null, h("thead", null, h("tr", null, ...["Packets", "Reason", "From", "To", "Port", "Where", "Last"].map((name) => h("th", { scope: "col" }, name)))),
+        h("tbody", null, ...drops.map((drop) => h("tr", null,
+          h("td", { class: "number" }, short(drop.count)),
+          h("td", { title: drop.function ?? "" }, h("span", { class: "badge bad" }, drop.reason), " ", drop.text),
+          h("td", null, title(drop.source)), h("td", null, title(drop.destination)),
+          h("td", null, `${drop.protocol}${drop.port ? `:${drop.port}` : ""}${drop.answer ? " (answer)" : ""}`),
+          h("td", null, drop.where ?? ""), h("td", null, clock(drop.last).slice(0, 8)))))));
   }
 
   private take(flow: Flow): void {

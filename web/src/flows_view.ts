@@ -6,7 +6,9 @@ import { params, setParams, type View } from "./router";
 
 const kRows = 500;
 const kLast = "200";
-const kLists = ["pod", "to_pod", "port", "pid"] as const;
+const kLists = ["pod", "to_pod", "port", "pid", "method", "status", "path"] as const;
+const kSelects = ["verdict", "protocol", "since", "l7"] as const;
+const kApplications = ["http", "http2", "grpc", "dns", "kafka", "redis", "postgresql", "mysql", "mongodb", "amqp", "nats", "memcached", "cassandra"];
 
 function endCell(end: FlowEnd, port: boolean): HTMLElement {
   const title = endTitle(end);
@@ -48,7 +50,11 @@ export class FlowsView implements View {
   private readonly pid = this.input("pid", "Process id", 7);
   private readonly verdict = h("select", { "aria-label": "Verdict" }, ...["", "forwarded", "dropped"].map((value) => h("option", { value }, value || "Any verdict")));
   private readonly protocol = h("select", { "aria-label": "Protocol" },
-    ...["", "tcp", "udp", "sctp", "icmp"].map((value) => h("option", { value }, value.toUpperCase() || "Any protocol")));
+    ...["", "tcp", "udp", "sctp", "icmp"].map((value) => h("option", { value }, value.toUpperCase() || "Any protocol")),
+    h("optgroup", { label: "Requests and answers" }, h("option", { value: "l7" }, "All of them"), ...kApplications.map((value) => h("option", { value }, value))));
+  private readonly method = this.input("method", "Method: GET", 11);
+  private readonly status = this.input("status", "Status: 404, 5xx, error", 14);
+  private readonly path = this.input("path", "Path or name: /cart", 16);
   private readonly since = h("select", { "aria-label": "Since" },
     ...[["", "Last 200"], ["1m", "Last minute"], ["5m", "5 minutes"], ["1h", "Hour"], ["24h", "Day"]].map(([value, text]) => h("option", { value: value! }, text)));
   private readonly follow = h("button", { type: "button", "aria-pressed": "true" }, "Live");
@@ -63,7 +69,7 @@ export class FlowsView implements View {
   constructor() {
     this.pod.id = "filter";
     fill(this.element, h("form", { class: "bar", role: "search", onsubmit: (event: Event) => { event.preventDefault(); this.apply(); } },
-      this.pod, this.toPod, this.port, this.verdict, this.protocol, this.since, this.pid,
+      this.pod, this.toPod, this.port, this.verdict, this.protocol, this.method, this.status, this.path, this.since, this.pid,
       h("button", { type: "submit" }, "Filter"), h("button", { type: "button", onclick: () => this.clear() }, "Clear"),
       h("span", { class: "grow" }), this.count, this.follow),
     h("div", { class: "split" }, h("div", { class: "scroll" }, this.table, this.message), this.detail));
@@ -84,18 +90,19 @@ export class FlowsView implements View {
   private apply(): void {
     const list = (input: HTMLInputElement): string[] => input.value.split(/[\s,]+/).filter(Boolean);
     setParams({ pod: list(this.pod), to_pod: list(this.toPod), port: list(this.port), pid: list(this.pid),
-      verdict: this.verdict.value || null, protocol: this.protocol.value || null, since: this.since.value || null });
+      method: list(this.method), status: list(this.status), path: list(this.path), l7: this.protocol.value === "l7" ? "1" : null,
+      verdict: this.verdict.value || null, protocol: this.protocol.value === "l7" ? null : this.protocol.value || null, since: this.since.value || null });
   }
   private clear(): void {
-    setParams({ pod: null, to_pod: null, port: null, pid: null, verdict: null, protocol: null, since: null });
+    setParams(Object.fromEntries([...kLists, ...kSelects].map((name) => [name, null])));
   }
 
   address(): void {
     const query = params();
-    const inputs = { pod: this.pod, to_pod: this.toPod, port: this.port, pid: this.pid };
+    const inputs = { pod: this.pod, to_pod: this.toPod, port: this.port, pid: this.pid, method: this.method, status: this.status, path: this.path };
     for (const name of kLists) inputs[name].value = query.getAll(name).join(" ");
     this.verdict.value = query.get("verdict") ?? "";
-    this.protocol.value = query.get("protocol") ?? "";
+    this.protocol.value = query.get("protocol")?.toLowerCase() ?? (query.get("l7") === "1" ? "l7" : "");
     this.since.value = query.get("since") ?? "";
     const live = query.get("follow") !== "0";
     this.follow.setAttribute("aria-pressed", String(live));
@@ -113,7 +120,7 @@ export class FlowsView implements View {
     this.waiting = [];
     this.showDetail(null);
     const asked = new URLSearchParams();
-    for (const name of [...kLists, "verdict", "protocol", "since"]) for (const value of query.getAll(name)) if (value) asked.append(name, value);
+    for (const name of [...kLists, ...kSelects]) for (const value of query.getAll(name)) if (value) asked.append(name, value);
     if (!asked.has("since")) asked.set("last", kLast);
     if (live) asked.set("follow", "1");
     fill(this.message, empty("Waiting for flows", "Nothing has matched yet."));

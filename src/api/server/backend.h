@@ -134,6 +134,10 @@ public:
     virtual Result<nlohmann::json> why(const WhyQuery& query) = 0;
     // What each workload did in the last `window_ns`.
     virtual Result<nlohmann::json> top(std::int64_t window_ns) = 0;
+    // The `limit` newest drops of the kernel's own.
+    virtual Result<nlohmann::json> kernel_drops(std::size_t) {
+        return fail(Code::unavailable, "this agent does not see the kernel's drops");
+    }
     virtual Result<nlohmann::json> maps() = 0;
     virtual Result<nlohmann::json> map(const std::string& name, std::size_t limit) = 0;
     virtual Result<std::unique_ptr<LineStream>> alerts(const security::AlertFilter& filter) = 0;

@@ -16,6 +16,8 @@ constexpr std::uint64_t kMaxLast = 10'000'000;
 constexpr std::uint64_t kEdges = 20'000;
 constexpr std::uint64_t kMaxEdges = 1'000'000;
 constexpr std::uint64_t kMaxMapEntries = 10'000'000;
+constexpr std::uint64_t kKernelDrops = 100;
+constexpr std::uint64_t kMaxKernelDrops = 4096;
 constexpr std::uint64_t kMaxMatrix = 200;
 constexpr std::int64_t kTopWindowNs = 10'000'000'000;
 constexpr std::int64_t kLeastTopWindowNs = 100'000'000;
@@ -457,6 +459,12 @@ Router v1_routes(Backend& backend) {
         {{"namespace", true}, {"port"}, {"protocol"}, {"limit"}});
     get("/v1/why", [=](const Request& request) { return why(*agent, request.query); },
         {{"source"}, {"destination"}, {"port"}, {"protocol"}});
+    get("/v1/kernel-drops",
+        [=](const Request& request) -> Result<Reply> {
+            const auto limit = TRY(request.query.number("limit", 1, kMaxKernelDrops));
+            return document(agent->kernel_drops(limit.value_or(kKernelDrops)));
+        },
+        {{"limit"}});
     get("/v1/top", [=](const Request& request) { return top(*agent, request.query); },
         {{"window"}});
     get("/v1/maps", [=](const Request&) { return document(agent->maps()); });

@@ -138,6 +138,11 @@ void datapath(Families& out, const AgentFacts& facts) {
         out.counter("cilium_drop_count_total", drops,
                     {{"reason", reason}, {"direction", "UNKNOWN"}}, number(drop, {"count"}));
     }
+    const json kernel = section(section(facts.status, "kernel_drops"), "reasons");
+    for (const auto& [reason, count] : kernel.items())
+        out.counter("beeline_kernel_drops_total",
+                    "Packets of workloads that the kernel dropped by itself",
+                    {{"reason", reason}}, count.is_number() ? count.get<double>() : 0);
     const char* directions[] = {"INGRESS", "EGRESS"};
     for (std::size_t i = 0; i < 2; ++i)
         out.counter("cilium_forward_count_total", "Forwarded packets of connections that ended",

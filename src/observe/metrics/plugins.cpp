@@ -15,7 +15,7 @@ namespace {
 using model::L7;
 using Counter = prometheus::Counter;
 using Histogram = prometheus::Histogram;
-using Out = std::vector<Counter*>;
+using Out = Moves;
 using Values = std::vector<std::string>;
 
 bool forwarded(const EventView& view) {
@@ -51,13 +51,13 @@ protected:
 
     void count(Series<Counter>& series, const Ends& ends, Values values, Out& out) {
         Counter* counter = find(series, contexts_, ends, std::move(values));
-        out.push_back(counter != nullptr ? counter : &series.overflow());
+        out.counters.push_back(counter != nullptr ? counter : &series.overflow());
     }
-    void measure(Series<Histogram>& series, const Ends& ends, Values values, double seconds) {
+    void measure(Series<Histogram>& series, const Ends& ends, Values values, Out& out) {
         if (Histogram* histogram = find(series, contexts_, ends, std::move(values))) {
-            histogram->Observe(seconds);
+            out.durations.push_back(histogram);
         } else {
-            series.overflow().Increment();
+            out.counters.push_back(&series.overflow());
         }
     }
     Series<Counter> counter(const char* name, const char* help, Values labels) {
@@ -240,8 +240,7 @@ public:
         if (l7.type == L7::Type::request)
             return count(requests_, view.ends, {l7.method, l7.version, reporter}, out);
         count(responses_, view.ends, {l7.method, l7.version, http_status(l7), reporter}, out);
-        measure(duration_, view.ends, {l7.method, reporter},
-                static_cast<double>(l7.latency_ns) / 1e9);
+        measure(duration_, view.ends, {l7.method, reporter}, out);
     }
     bool remove_pods(const std::unordered_set<std::string>& pods) override {
         bool any = requests_.remove_pods(pods);
@@ -271,7 +270,7 @@ public:
         const std::string reporter(reporter_word(view.event.direction));
         const Ends ends = request_view(view);
         count(requests_, ends, {l7.method, l7.version, http_status(l7), reporter}, out);
-        measure(duration_, ends, {l7.method, reporter}, static_cast<double>(l7.latency_ns) / 1e9);
+        measure(duration_, ends, {l7.method, reporter}, out);
     }
     bool remove_pods(const std::unordered_set<std::string>& pods) override {
         const bool any = requests_.remove_pods(pods);
@@ -299,8 +298,7 @@ public:
         const std::string reporter(reporter_word(view.event.direction));
         const Ends ends = request_view(view);
         count(requests_, ends, {l7.resource, l7.method, std::to_string(l7.code), reporter}, out);
-        measure(duration_, ends, {l7.resource, l7.method, reporter},
-                static_cast<double>(l7.latency_ns) / 1e9);
+        measure(duration_, ends, {l7.resource, l7.method, reporter}, out);
     }
     bool remove_pods(const std::unordered_set<std::string>& pods) override {
         const bool any = requests_.remove_pods(pods);
@@ -333,8 +331,7 @@ public:
         const Ends ends = request_view(view);
         count(requests_, ends, {protocol, status, l7.tls ? "true" : "false", reporter}, out);
         if (l7.latency_ns != 0)
-            measure(duration_, ends, {protocol, reporter},
-                    static_cast<double>(l7.latency_ns) / 1e9);
+            measure(duration_, ends, {protocol, reporter}, out);
     }
     bool remove_pods(const std::unordered_set<std::string>& pods) override {
         const bool any = requests_.remove_pods(pods);
