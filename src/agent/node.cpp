@@ -212,6 +212,10 @@ Result<> Node::take_over() {
             return fail(Code::unavailable, "{}", unenforced_);
         },
         [this](const model::Workload& workload) { return enforced(workload); }});
+    cni_->may_lease = [this]() -> Result<> {
+        if (no_ranges_.empty()) return {};
+        return fail(Code::unavailable, "{}", no_ranges_);
+    };
     TRY(datapath::reconcile_workloads(*cni_));
     datapath::replay_tombstones(*cni_, paths_.tombstones());
     return {};
