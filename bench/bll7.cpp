@@ -34,8 +34,7 @@ public:
 };
 
 // A number that differs each time takes the place of the request's ########.
-void run(const char* name, std::string request, const std::string& answer,
-         std::uint64_t requests) {
+void run(const char* name, std::string request, const std::string& answer, std::uint64_t requests) {
     Count count;
     Tracker tracker({}, count);
     std::uint64_t offsets[2] = {0, 0};

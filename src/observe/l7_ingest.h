@@ -122,7 +122,7 @@ private:
     std::shared_ptr<const Chosen> next_chosen_; // under mutex_
     std::atomic<bool> chosen_changed_{false};
     std::shared_ptr<const Chosen> chosen_;
-    std::uint64_t choice_ = 1; // counts changes of chosen_
+    std::uint64_t choice_ = 1;      // counts changes of chosen_
     Connection* current_ = nullptr; // whose chunk the tracker has
 
     mutable std::mutex counts_mutex_; // of published_ only

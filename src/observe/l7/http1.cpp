@@ -147,9 +147,9 @@ private:
     enum class State : std::uint8_t { start, headers, chunk_size, trailers, until_close };
     struct Half {
         State state = State::start;
-        std::optional<L7> message; // being read
+        std::optional<L7> message;        // being read
         std::shared_ptr<const L7> shared; // or whole, and had by others too
-        std::uint64_t time_ns = 0; // of its first byte
+        std::uint64_t time_ns = 0;        // of its first byte
         std::uint64_t body = 0;
         std::optional<std::uint64_t> length;
         bool chunked = false;

@@ -82,7 +82,7 @@ public:
         std::shared_ptr<const model::L7> message;
         std::uint64_t time_ns = 0;
         std::uint64_t key = 0;
-        std::uint64_t note = 0; // the parser's
+        std::uint64_t note = 0;  // the parser's
         std::uint64_t bytes = 0; // of the body, when the message does not have it
     };
 
@@ -100,7 +100,7 @@ public:
     [[nodiscard]] std::size_t size() const { return requests_.size(); }
     [[nodiscard]] const Request& front() const { return requests_.front(); }
     Request& front() { return requests_.front(); }
-    void drop(); // the oldest, if there is one
+    void drop();                                   // the oldest, if there is one
     std::optional<Request> pop();                  // the oldest
     std::optional<Request> pop(std::uint64_t key); // the oldest with this key
     Request* find(std::uint64_t key);

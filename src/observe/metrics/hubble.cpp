@@ -91,12 +91,11 @@ void Hubble::count_message(const RecordView& record) {
     const std::string_view resource = by_resource ? std::string_view(l7.resource) : "";
     Key key;
     key.context = record.context;
-    key.rest = static_cast<std::uint64_t>(record.kind) << 56 |
-               static_cast<std::uint64_t>(l7.protocol) << 48 |
-               static_cast<std::uint64_t>(l7.type) << 40 |
-               static_cast<std::uint64_t>(l7.status) << 32 |
-               static_cast<std::uint64_t>(l7.tls) << 31 |
-               static_cast<std::uint64_t>(latency_ns != 0) << 30 | record.port[1];
+    key.rest =
+        static_cast<std::uint64_t>(record.kind) << 56 |
+        static_cast<std::uint64_t>(l7.protocol) << 48 | static_cast<std::uint64_t>(l7.type) << 40 |
+        static_cast<std::uint64_t>(l7.status) << 32 | static_cast<std::uint64_t>(l7.tls) << 31 |
+        static_cast<std::uint64_t>(latency_ns != 0) << 30 | record.port[1];
     const std::hash<std::string_view> text;
     key.said = (text(l7.method) * 31 + text(l7.version)) * 31 + (by_resource ? text(resource) : 0);
     key.said = (key.said ^ l7.code) * 0x9e3779b97f4a7c15ULL;

@@ -330,8 +330,7 @@ public:
                                                               : "unknown";
         const Ends ends = request_view(view);
         count(requests_, ends, {protocol, status, l7.tls ? "true" : "false", reporter}, out);
-        if (l7.latency_ns != 0)
-            measure(duration_, ends, {protocol, reporter}, out);
+        if (l7.latency_ns != 0) measure(duration_, ends, {protocol, reporter}, out);
     }
     bool remove_pods(const std::unordered_set<std::string>& pods) override {
         const bool any = requests_.remove_pods(pods);
