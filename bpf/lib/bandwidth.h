@@ -2,8 +2,8 @@
 /*
  * Limits of workloads. Maps: bl_limit, bl_fq (both written by the agent, bl_limit's counters here).
  *
- * Two CPUs may read `due_ns` at once and let one packet too many pass; what passed is always added, so that the rate
- * stays right.
+ * Two CPUs that meet an idle direction at once both set `due_ns`: then one packet is not paid for. Under load it is only
+ * added to, so that the rate stays right.
  */
 #ifndef BL_LIB_BANDWIDTH_H
 #define BL_LIB_BANDWIDTH_H

@@ -46,4 +46,29 @@ void add_capabilities(json& document, Node& node, const model::Workload& workloa
         limits["egress"] = limit(workload.bandwidth.egress, usage, BL_DIR_EGRESS);
 }
 
+json capabilities_status(const std::vector<model::Workload>& workloads,
+                         const datapath::Shaper& shaper, bool reached_from_outside) {
+    std::size_t ports = 0;
+    std::size_t limited = 0;
+    std::uint64_t delayed = 0;
+    std::uint64_t dropped = 0;
+    for (const auto& workload : workloads) {
+        ports += workload.host_ports.size();
+        if (!workload.bandwidth.limited()) continue;
+        ++limited;
+        const auto usage = shaper.usage(workload);
+        if (!usage) continue;
+        for (const auto& way : usage->way) {
+            delayed += way.delayed;
+            dropped += way.dropped;
+        }
+    }
+    return {{"host_ports", {{"count", ports}, {"from_outside", reached_from_outside}}},
+            {"limits",
+             {{"workloads", limited},
+              {"fq_devices", shaper.fq_devices()},
+              {"delayed_packets", delayed},
+              {"dropped_packets", dropped}}}};
+}
+
 } // namespace beeline::agent

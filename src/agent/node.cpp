@@ -14,6 +14,7 @@
 
 #include "abi/drop.h"
 #include "agent/announcement.h"
+#include "agent/capabilities.h"
 #include "agent/flow_source.h"
 #include "agent/make_source.h"
 #include "agent/own_node.h"
@@ -273,6 +274,9 @@ Result<> Node::run() {
     sweep(); // also counts what an earlier run left
     loop_.every(config_.ct_sweep_s * 1000ULL, [this] { sweep(); });
     add_status("nodes", [this] { return cluster_->status(*objects_); });
+    add_status("capabilities", [this] {
+        return capabilities_status(workloads_->all(), *shaper_, host_ports_.has_value());
+    });
     // The kernel's routes may have changed, or lost ours.
     loop_.every(kPathPeriodMs, [this] {
         (void)cluster_->plan(*objects_);

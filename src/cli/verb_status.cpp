@@ -177,6 +177,23 @@ void print_kernel_drops(Page& page, const json& status) {
         page.line("kernel drops", "not seen: " + error, kYellow);
 }
 
+void print_capabilities(Page& page, const json& status) {
+    const json& capabilities = member(status, "capabilities");
+    const json& ports = member(capabilities, "host_ports");
+    if (const auto count = number(ports, "count"); count != 0) {
+        if (flag(ports, "from_outside"))
+            page.line("host ports", std::to_string(count));
+        else
+            page.line("host ports", fmt::format("{}, not reached from outside", count), kYellow);
+    }
+    const json& limits = member(capabilities, "limits");
+    if (const auto workloads = number(limits, "workloads"); workloads != 0) {
+        page.line("limits", fmt::format("{} workloads, {} packets delayed, {} dropped", workloads,
+                                        number(limits, "delayed_packets"),
+                                        number(limits, "dropped_packets")));
+    }
+}
+
 void print_features(Context& context, Page& page, const json& status) {
     const json& features = list(member(status, "kernel"), "features");
     std::vector<const json*> missing;
@@ -248,6 +265,7 @@ void print_status(Context& context, const json& status) {
     print_nodes(page, status);
     print_losses(page, status);
     print_kernel_drops(page, status);
+    print_capabilities(page, status);
     print_features(context, page, status);
     print_errors(context, page, status);
     print_tables(context, page, status);
