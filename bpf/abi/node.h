@@ -23,9 +23,9 @@ struct bl_node {
 	union bl_addr local; /* tunnel: own outer source */
 	union bl_addr hop6;  /* no tunnel: next hop of IPv6 packets; zero: the host's stack knows */
 	__be32 hop4;	     /* the same of IPv4 packets */
-	__u32 ifindex;	     /* the tunnel's device, or the one towards the next hop; 0: the host's stack */
+	__u32 ifindex; /* the tunnel's device, or the one towards the next hop; 0: the host's stack */
 	__u32 vni;
-	__u16 mtu; /* longest packet, from its IP header on; longer ones go to the host's stack */
+	__u16 mtu;  /* longest packet, from its IP header on; longer ones go to the host's stack */
 	__u8 flags; /* BL_NODE_* */
 	__u8 pad;   /* zero */
 };

@@ -483,9 +483,9 @@ BL_STEP int related(struct __sk_buff *skb, struct bl_packet *p)
 	if (!p)
 		return TC_ACT_SHOT;
 	from_pod = !(p->flags & PKT_TO_POD);
-	reason = from_pod		      ? spoofed(skb, p)
+	reason = from_pod		    ? spoofed(skb, p)
 		 : p->flags & PKT_FROM_NODE ? encap_arrived(skb, p)
-					      : misdirected(skb, p);
+					    : misdirected(skb, p);
 	if (reason < 0)
 		return TC_ACT_OK;
 	if (reason)
@@ -534,7 +534,8 @@ BL_STEP int open_connection(struct __sk_buff *skb, const struct bl_packet *p,
 			    const struct translation *t, bool from_pod)
 {
 	struct bl_sock *record;
-	__u32 epoch = ct_epoch(); /* before anything is looked up: what changes meanwhile is judged again */
+	__u32 epoch =
+		ct_epoch(); /* before anything is looked up: what changes meanwhile is judged again */
 	struct bl_ct *ct;
 	int verdict = 0;
 

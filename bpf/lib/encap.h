@@ -28,7 +28,7 @@ struct tunnel_key {
 	__u32 local[4];
 };
 #define TUNNEL_KEY_SHORT __builtin_offsetof(struct tunnel_key, local)
-#define TUNNEL_V6 1	   /* BPF_F_TUNINFO_IPV6 */
+#define TUNNEL_V6 1	 /* BPF_F_TUNINFO_IPV6 */
 #define TUNNEL_NO_CSUM 2 /* BPF_F_ZERO_CSUM_TX */
 
 static __always_inline struct bl_node *encap_node(__u32 end)
@@ -72,8 +72,7 @@ BL_STEP int encap_sent_by(struct __sk_buff *skb, __u32 end)
 		return false;
 	if (addr_is_v4(&node->addr))
 		return !bpf_skb_get_tunnel_key(skb, (void *)&key, TUNNEL_KEY_SHORT, 0) &&
-		       key.tunnel_id == node->vni &&
-		       key.remote[0] == bpf_ntohl(node->addr.word[3]);
+		       key.tunnel_id == node->vni && key.remote[0] == bpf_ntohl(node->addr.word[3]);
 	return !bpf_skb_get_tunnel_key(skb, (void *)&key, TUNNEL_KEY_SHORT, TUNNEL_V6) &&
 	       key.tunnel_id == node->vni && key.remote[0] == node->addr.word[0] &&
 	       key.remote[1] == node->addr.word[1] && key.remote[2] == node->addr.word[2] &&
