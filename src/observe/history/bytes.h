@@ -1,6 +1,7 @@
 // Numbers and texts as bytes: what the blobs of the history are made of.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -15,13 +16,16 @@ public:
 
     void byte(std::uint8_t value) { out_ += static_cast<char>(value); }
     void u16(std::uint16_t value) {
-        byte(static_cast<std::uint8_t>(value));
-        byte(static_cast<std::uint8_t>(value >> 8U));
+        const std::array<char, 2> bytes{static_cast<char>(value), static_cast<char>(value >> 8U)};
+        out_.append(bytes.data(), bytes.size());
     }
     void number(std::uint64_t value) {
+        std::array<char, 10> bytes; // appended at once: a flow has many numbers
+        std::size_t size = 0;
         for (; value >= 0x80; value >>= 7U)
-            byte(static_cast<std::uint8_t>(value | 0x80U));
-        byte(static_cast<std::uint8_t>(value));
+            bytes[size++] = static_cast<char>(value | 0x80U);
+        bytes[size++] = static_cast<char>(value);
+        out_.append(bytes.data(), size);
     }
     void text(std::string_view value) {
         number(value.size());
