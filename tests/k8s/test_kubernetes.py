@@ -36,6 +36,7 @@ class Kubernetes(harness.TestCase):
     def setUpClass(cls):
         cls.node = harness.Node(agent=False)
         cls.addClassCleanup(cls.node.__exit__, None, None, None)
+        cls.addClassCleanup(lambda: cls.node.print_logs(40))
         cls.node.__enter__()
         cls.kubernetes = cluster.Cluster(cls.node)
         cls.kubernetes.__enter__()
