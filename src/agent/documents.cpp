@@ -167,7 +167,7 @@ json status_document(Node& node) {
                {"manifests", node.config().manifests},
                {"synced", source.synced},
                {"connected", source.connected},
-               {"since", time_text(source.since)},
+               {"since", time_text(source.since != 0 ? source.since : node.started())},
                {"events", source.events},
                {"objects",
                 {{"Namespace", objects.namespaces.size()},

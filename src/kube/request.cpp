@@ -111,7 +111,8 @@ Result<> Transfer::set_up(const Access& access) {
     set(CURLOPT_ERRORBUFFER, error_);
     set(CURLOPT_NOSIGNAL, 1L);
     set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
-    set(CURLOPT_PIPEWAIT, 1L); // one connection for all watches
+    // One connection for all watches. Without TLS it never speaks HTTP/2, and the others would wait for the first to end.
+    set(CURLOPT_PIPEWAIT, access.server.starts_with("https://") ? 1L : 0L);
     set(CURLOPT_CONNECTTIMEOUT_MS, kConnectTimeoutMs);
     set(CURLOPT_TIMEOUT_MS, static_cast<long>(request_.timeout_ms));
     set(CURLOPT_TCP_KEEPALIVE, 1L);

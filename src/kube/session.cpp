@@ -25,6 +25,16 @@ struct Session::Transaction {
     Outcome outcome;
     bool ended = false; // by the handler
 
+    // An empty line ends the headers.
+    static std::size_t receive_header(char* data, std::size_t size, std::size_t count,
+                                      void* owner) {
+        auto& self = *static_cast<Transaction*>(owner);
+        const std::string_view line(data, size * count);
+        const long status = self.transfer->status();
+        if (line == "\r\n" && status >= 200 && status < 300 && self.handler.begun)
+            self.handler.begun();
+        return size * count;
+    }
     static std::size_t receive(char* data, std::size_t size, std::size_t count, void* owner) {
         auto& self = *static_cast<Transaction*>(owner);
         const std::string_view text(data, size * count);
@@ -159,6 +169,8 @@ void Session::begin(Id id, Transaction& transaction) {
     }
     transaction.transfer = std::move(*transfer);
     auto* handle = transaction.transfer->handle();
+    curl_easy_setopt(handle, CURLOPT_HEADERFUNCTION, &Transaction::receive_header);
+    curl_easy_setopt(handle, CURLOPT_HEADERDATA, &transaction);
     curl_easy_setopt(handle, CURLOPT_PRIVATE, reinterpret_cast<char*>(id)); // NOLINT
     if (curl_multi_add_handle(multi_, handle) != CURLM_OK) {
         transaction.transfer.reset();

@@ -33,6 +33,8 @@ public:
         [[nodiscard]] std::string problem() const;
     };
     struct Handler {
+        // A good answer begins: its body may take its time.
+        std::function<void()> begun;
         // Bytes of a good answer, as they come; false ends the request. Must not cancel it.
         std::function<bool(std::string_view)> data;
         // At the end, but not after cancel().

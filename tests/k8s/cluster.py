@@ -173,8 +173,7 @@ class Cluster:
 
     def apply(self, *objects):
         """Real `kubectl apply` of all of them; then the status that they have is written too, as a kubelet would."""
-        text = yaml.safe_dump_all(objects)
-        self.kubectl("apply", "-f", "-", input=text)
+        self.kubectl("apply", "-f", "-", input=listed(objects))
         for one in objects:
             if "status" in one:
                 metadata = one["metadata"]
@@ -184,6 +183,11 @@ class Cluster:
 
     def get(self, *words):
         return json.loads(self.kubectl("get", *words, "-o", "json"))
+
+
+def listed(objects):
+    """One JSON text: in YAML the namespace y would be a boolean."""
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
 
 
 def agent_rights():

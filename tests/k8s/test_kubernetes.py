@@ -36,6 +36,7 @@ class Kubernetes(harness.TestCase):
     def setUpClass(cls):
         cls.node = harness.Node(agent=False)
         cls.addClassCleanup(cls.node.__exit__, None, None, None)
+        cls.addClassCleanup(lambda: cls.node.print_logs(40))
         cls.node.__enter__()
         cls.kubernetes = cluster.Cluster(cls.node)
         cls.kubernetes.__enter__()
@@ -145,8 +146,9 @@ class Kubernetes(harness.TestCase):
         found = harness.wait_for(condition, 10, "the condition of the Node")
         self.assertEqual((found["status"], found["reason"]), ("False", "BeelineIsUp"))
         self.assertIn("beeline.io/version", self.kubernetes.get("node", "node-under-test")["metadata"]["annotations"])
-        code, _, _ = self.node.cni("ADD", "web-again", "/run/netns/none-such",
-                                   args="K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web;K8S_POD_UID=u-web")
+        # An address that is in none of the node's ranges.
+        code, _, _ = self.node.cni("ADD", "web-again", self.node.make_netns("again"),
+                                   args="IP=192.0.2.9;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web;K8S_POD_UID=u-web")
         self.assertNotEqual(code, 0)
         event = harness.wait_for(lambda: next(iter(self.kubernetes.get("events", "--namespace", "shop")["items"]), None),
                                  10, "the event")
@@ -170,7 +172,7 @@ class Kubernetes(harness.TestCase):
         self.kubernetes.apply(policy("egress", "shop", egress))
 
         def allowed(address):
-            query = f"/v1/policy/explain?from=shop/client&to={address}&port=80&protocol=tcp"
+            query = f"/v1/policy/explain?source=shop/client&destination={address}&port=80&protocol=tcp"
             return self.node.api("GET", query)["kernel"]["allowed"]
         try:
             harness.wait_for(lambda: allowed("10.99.0.7") and not allowed("10.99.0.8"), 10, "the pod elsewhere")

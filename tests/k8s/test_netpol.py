@@ -33,8 +33,8 @@ class NetworkPolicies(harness.TestCase):
         cls.addClassCleanup(cls.kubernetes.__exit__, None, None, None)
         cls.kubernetes.apply(*itertools.chain(*(cluster.namespace(s, ns=s) for s in SPACES)))
         ports = [(f"p{port}-{protocol.lower()}", protocol, port) for port, protocol in PORTS]
-        cls.kubernetes.kubectl("apply", "-f", "-", input=yaml.safe_dump_all(
-            [cluster.pod(p, s, {"pod": p}, ports=ports) for s in SPACES for p in PODS]))
+        cls.kubernetes.kubectl("apply", "-f", "-", input=cluster.listed(
+            cluster.pod(p, s, {"pod": p}, ports=ports) for s in SPACES for p in PODS))
         cluster.use(cls.node, cls.kubernetes)
         cls.node.start_agent()
         cluster.wait_synced(cls.node)
@@ -105,7 +105,7 @@ class NetworkPolicies(harness.TestCase):
         self.wait_matrix(self.expected([]), "no policy")
         for case in cases:
             with self.subTest(case["name"]):
-                policies = yaml.safe_dump_all(self.policies(case))
+                policies = cluster.listed(self.policies(case))
                 try:
                     self.kubernetes.kubectl("apply", "-f", "-", input=policies)
                     self.label(case, True)

@@ -304,10 +304,9 @@ TEST_F(KubernetesSourceTest, AnObjectThatIsWrongLeavesTheOthersAndItsOwnPastInFo
         loop_->call([&] { return source_->objects()->namespaces.at("turns-bad").labels.at("x"); }),
         "1");
     EXPECT_TRUE(wait([&] { return source_->errors().size() == 2; }));
-    EXPECT_NE(
-        errors().find(
-            "Namespace turns-bad: Namespace: metadata.labels.x: expected a string, found a list"),
-        std::string::npos)
+    EXPECT_NE(errors().find("Namespace turns-bad: Namespace: object.metadata.labels.x: expected a "
+                            "string, found a list"),
+              std::string::npos)
         << errors();
 }
 

@@ -82,6 +82,13 @@ void Watcher::stream(const std::string& query, bool listing) {
     request.timeout_ms = (seconds + kGraceS) * 1000;
     kube::Session::Handler handler;
     listing_ = listing;
+    events_before_ = events_;
+    // A watch may have nothing to tell for a long time.
+    handler.begun = [this] {
+        if (listing_) return;
+        clear_problem();
+        changed_();
+    };
     handler.data = [this](std::string_view bytes) {
         const bool good = lines_.add(bytes, [&](std::string_view line) { return read(line); });
         if (!good && bad_line_.empty() && !gone_)
@@ -140,6 +147,10 @@ void Watcher::list_is_complete() {
 
 void Watcher::works() {
     wait_ms_ = 0;
+    clear_problem();
+}
+
+void Watcher::clear_problem() {
     if (problem_.empty()) return;
     log_info("the API server is watched again", kv("objects", kind_name(kind_.kind)));
     problem_.clear();
@@ -168,8 +179,13 @@ void Watcher::stream_ended(const kube::Session::Outcome& outcome) {
         retry(bad_line_, true);
         return;
     }
-    if (outcome.good() && !version_.empty()) {
+    if (outcome.good() && !version_.empty() && events_ != events_before_) {
         watch();
+        return;
+    }
+    // Without a single event, not even a bookmark: again, but not over and over.
+    if (outcome.good() && !version_.empty()) {
+        retry("the server ended the watch", false);
         return;
     }
     retry(outcome.good() ? "the server ended the list" : outcome.problem(), version_.empty());

@@ -55,6 +55,7 @@ private:
     void stream_ended(const kube::Session::Outcome& outcome);
     void page_ended(const kube::Session::Outcome& outcome);
     void works();
+    void clear_problem();
     void retry(std::string problem, bool list_again);
 
     kube::Session& session_;
@@ -74,6 +75,7 @@ private:
     bool synced_ = false;
     std::string problem_;
     std::uint64_t wait_ms_ = 0;
+    std::uint64_t events_before_ = 0; // this stream
     std::uint64_t events_ = 0;
     std::uint64_t lists_ = 0;
     std::minstd_rand random_{std::random_device{}()};
