@@ -111,7 +111,10 @@ BL_STEP int drop(struct __sk_buff *skb, const struct bl_packet *p, const struct 
 	struct bl_sock *record;
 	struct bl_flow_key key;
 
-	count_drop(reason);
+	if ((why >> 8 & 0xff) == BL_DIR_INGRESS || (p && p->flags & PKT_TO_POD))
+		count_drop(reason | BL_DROP_INGRESS);
+	else
+		count_drop(reason);
 	if (!p)
 		return TC_ACT_SHOT;
 	event = emit_reserve();
@@ -483,9 +486,7 @@ BL_STEP int related(struct __sk_buff *skb, struct bl_packet *p)
 	if (!p)
 		return TC_ACT_SHOT;
 	from_pod = !(p->flags & PKT_TO_POD);
-	reason = from_pod		      ? spoofed(skb, p)
-		 : p->flags & PKT_FROM_NODE ? 0
-					      : misdirected(skb, p);
+	reason = from_pod ? spoofed(skb, p) : p->flags & PKT_FROM_NODE ? 0 : misdirected(skb, p);
 	if (reason)
 		return drop(skb, p, NULL, reason);
 	reason = parse_quoted(skb, p->inner_off, p->flags & PKT_V4, &inner);
@@ -532,7 +533,8 @@ BL_STEP int open_connection(struct __sk_buff *skb, const struct bl_packet *p,
 			    const struct translation *t, bool from_pod)
 {
 	struct bl_sock *record;
-	__u32 epoch = ct_epoch(); /* before anything is looked up: what changes meanwhile is judged again */
+	__u32 epoch =
+		ct_epoch(); /* before anything is looked up: what changes meanwhile is judged again */
 	struct bl_ct *ct;
 	int verdict = 0;
 
