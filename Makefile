@@ -64,6 +64,7 @@ fuzz:
 
 vm: build
 	@tests/vm/run $(VM_KERNELS)
+	@VM_PAIR=1 tests/vm/run 6.1
 
 format:
 	@tools/install-deps --test

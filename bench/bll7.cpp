@@ -25,12 +25,16 @@ public:
     void message(std::uint64_t, std::uint64_t, std::shared_ptr<const model::L7>) override {
         ++messages;
     }
+    void shared_message(std::uint64_t, std::uint64_t, const std::shared_ptr<const model::L7>&,
+                        const model::L7Numbers&) override {
+        ++messages;
+    }
     void give_up(std::uint64_t, GiveUp) override { std::abort(); }
     std::uint64_t messages = 0;
 };
 
-void run(const char* name, const std::string& request, const std::string& answer,
-         std::uint64_t requests) {
+// A number that differs each time takes the place of the request's ########.
+void run(const char* name, std::string request, const std::string& answer, std::uint64_t requests) {
     Count count;
     Tracker tracker({}, count);
     std::uint64_t offsets[2] = {0, 0};
@@ -49,8 +53,14 @@ void run(const char* name, const std::string& request, const std::string& answer
                        .first = true});
         offsets[side] += data.size();
     };
+    const std::size_t unique = request.find("########");
     const double start = now();
     for (std::uint64_t i = 0; i < requests; ++i) {
+        if (unique != std::string::npos) {
+            char digits[9];
+            std::snprintf(digits, sizeof digits, "%08u", static_cast<unsigned>(i % 100'000'000));
+            request.replace(unique, 8, digits, 8);
+        }
         give(0, request);
         give(1, answer);
         if (i % 100 == 99) {
@@ -72,6 +82,13 @@ int main(int argc, char** argv) {
     run("http",
         "GET /shop/cart?id=7&token=abc HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: client/1.0\r\n"
         "Accept: */*\r\nAccept-Encoding: gzip\r\nCookie: session=1234567890abcdef\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nServer: web\r\nContent-Type: application/json\r\nContent-Length: "
+        "300\r\n\r\n" +
+            std::string(300, 'x'),
+        requests);
+    run("http, no request twice",
+        "GET /shop/cart?id=7&token=abc HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: client/1.0\r\n"
+        "Accept: */*\r\nAccept-Encoding: gzip\r\nX-Request-Id: ########\r\n\r\n",
         "HTTP/1.1 200 OK\r\nServer: web\r\nContent-Type: application/json\r\nContent-Length: "
         "300\r\n\r\n" +
             std::string(300, 'x'),

@@ -6,23 +6,25 @@
 #ifndef BL_ABI_DROP_H
 #define BL_ABI_DROP_H
 
-#define BL_DROP_REASONS(X)                                                     \
-	X(INVALID_SOURCE_MAC, 130, "Invalid source mac")                       \
-	X(INVALID_SOURCE_IP, 132, "Invalid source ip")                         \
-	X(POLICY_DENIED, 133, "Policy denied")                                 \
-	X(INVALID_PACKET_DROPPED, 134, "Invalid packet")                       \
-	X(UNSUPPORTED_L3_PROTOCOL, 139, "Unsupported L3 protocol")             \
-	X(ERROR_WRITING_TO_PACKET, 141, "Error writing to packet")             \
-	X(UNKNOWN_L4_PROTOCOL, 142, "Unknown L4 protocol")                     \
-	X(CT_MAP_INSERTION_FAILED, 155, "CT: Map insertion failed")            \
-	X(FIRST_LOGICAL_DATAGRAM_FRAGMENT_NOT_FOUND, 175,                      \
-	  "First logical datagram fragment not found")                         \
-	X(SERVICE_BACKEND_NOT_FOUND, 158, "Service backend not found")         \
-	X(POLICY_DENY, 181, "Policy denied by denylist")                       \
-	X(UNKNOWN_ENDPOINT, 220, "Interface belongs to no workload")           \
-	X(ENDPOINT_GONE, 221, "Destination workload is gone")                  \
-	X(UNRELATED_ICMP, 222, "ICMP error of no known connection")            \
-	X(SERVICE_TUPLE, 223, "Service connection collides with a direct one") \
+#define BL_DROP_REASONS(X)                                                                       \
+	X(INVALID_SOURCE_MAC, 130, "Invalid source mac")                                         \
+	X(INVALID_SOURCE_IP, 132, "Invalid source ip")                                           \
+	X(POLICY_DENIED, 133, "Policy denied")                                                   \
+	X(INVALID_PACKET_DROPPED, 134, "Invalid packet")                                         \
+	X(UNSUPPORTED_L3_PROTOCOL, 139, "Unsupported L3 protocol")                               \
+	X(ERROR_WRITING_TO_PACKET, 141, "Error writing to packet")                               \
+	X(UNKNOWN_L4_PROTOCOL, 142, "Unknown L4 protocol")                                       \
+	X(CT_MAP_INSERTION_FAILED, 155, "CT: Map insertion failed")                              \
+	X(REACHED_EDT_RATE_LIMITING_DROP_HORIZON, 162, "Reached EDT rate-limiting drop horizon") \
+	X(FIRST_LOGICAL_DATAGRAM_FRAGMENT_NOT_FOUND, 175,                                        \
+	  "First logical datagram fragment not found")                                           \
+	X(SERVICE_BACKEND_NOT_FOUND, 158, "Service backend not found")                           \
+	X(POLICY_DENY, 181, "Policy denied by denylist")                                         \
+	X(DROP_RATE_LIMITED, 198, "Rate limited")                                                \
+	X(UNKNOWN_ENDPOINT, 220, "Interface belongs to no workload")                             \
+	X(ENDPOINT_GONE, 221, "Destination workload is gone")                                    \
+	X(UNRELATED_ICMP, 222, "ICMP error of no known connection")                              \
+	X(SERVICE_TUPLE, 223, "Service connection collides with a direct one")                   \
 	X(TUNNEL_SOURCE, 224, "Sent by another node than its source's")
 
 enum bl_drop_reason {

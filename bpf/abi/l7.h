@@ -62,6 +62,8 @@ enum bl_tls_layout {
 #define BL_CT_L7_FIRST 0x1 /* chosen at its first packet */
 #define BL_CT_L7_TOLD 0x2  /* << side: its bl_l7_connection was written */
 #define BL_CT_L7_STOP 0x10 /* user space wants no more of it */
+#define BL_CT_L7_WHOLE \
+	0x20 /* HTTP/2: every header block is needed, so packets are copied whole, in records of BL_L7_MOST */
 
 /*
  * Value of bl_l7_account; key: __u32, bl_endpoint.id of a chosen workload. The first part is user space's, the rest the

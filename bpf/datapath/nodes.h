@@ -14,26 +14,8 @@ static __always_inline bool is_here(__u32 end)
 	return end && !(end & BL_END_REMOTE);
 }
 
-/* 0: for the endpoint *ep, from the node *sender; a drop reason; -1: for the host's stack. */
-static __always_inline int arrived(struct __sk_buff *skb, const struct bl_packet *p, __u32 *sender,
-				   struct bl_endpoint **ep)
-{
-	*sender = encap_sender(&p->key.src);
-	*ep = endpoint_lookup(&p->key.dst);
-	if (!(p->flags & PKT_TUNNEL))
-		return *sender && *ep && !((*ep)->flags & BL_EP_HOST) ? 0 : -1;
-	if (!*sender)
-		return BL_DROP_INVALID_SOURCE_IP;
-	if (!encap_sent_by(skb, encap_node(*sender)))
-		return BL_DROP_TUNNEL_SOURCE;
-	if (!*ep)
-		return BL_DROP_UNKNOWN_ENDPOINT;
-	return (*ep)->flags & BL_EP_HOST ? -1 : 0;
-}
-
 BL_STEP int from_node_slow(struct __sk_buff *skb, struct bl_packet *p)
 {
-	struct translation none = {};
 	__u32 epoch = ct_epoch(), sender, in, out;
 	int dir = CT_CLIENT, verdict;
 	struct bl_endpoint *ep;
@@ -43,23 +25,22 @@ BL_STEP int from_node_slow(struct __sk_buff *skb, struct bl_packet *p)
 
 	if (!p)
 		return TC_ACT_SHOT;
-	verdict = arrived(skb, p, &sender, &ep);
-	if (verdict < 0) {
-		/* The inner frame was addressed to a gateway of the sender's. */
-		if (p->flags & PKT_TUNNEL)
-			bpf_skb_change_type(skb, 0 /* PACKET_HOST */);
+	verdict = encap_arrived(skb, p);
+	if (verdict < 0)
 		return TC_ACT_OK;
-	}
-	if (verdict)
-		return drop(skb, p, NULL, verdict);
-	if (p->flags & PKT_ICMP_ERROR)
-		return related(skb, p);
+	ep = endpoint_lookup(&p->key.dst);
+	if (verdict || !ep)
+		return drop(skb, p, NULL, verdict ?: BL_DROP_UNKNOWN_ENDPOINT);
 	out = ep->ifindex;
 	ct = p->flags & PKT_NEW ? NULL : ct_lookup(&p->key, &dir);
 	if (ct && ct->flags & BL_CT_FRONTEND)
 		return drop(skb, p, NULL, BL_DROP_SERVICE_TUPLE);
-	if (!ct || ct_reopens(ct, p))
+	if (!ct || ct_reopens(ct, p)) {
+		struct translation none = {};
+
 		return open_connection(skb, p, &none, false) ? TC_ACT_SHOT : forward(skb, p, out);
+	}
+	sender = encap_sender(&p->key.src);
 	in = dir == CT_CLIENT ? ct->ifindex[CT_CLIENT] : ct->ifindex[CT_SERVER];
 	if (ct->epoch != epoch || in != sender || ct->flags & BL_CT_REVOKED) {
 		verdict = judge_again(skb, ct, p, dir, epoch);
@@ -96,7 +77,9 @@ static __always_inline int from_node(struct __sk_buff *skb, __u8 tunnel)
 			return TC_ACT_OK;
 		return reason == PARSE_LINK ? TC_ACT_SHOT : drop(skb, &p, NULL, reason);
 	}
-	ct = p.flags & PKT_ICMP_ERROR ? NULL : ct_lookup(&p.key, &dir);
+	if (unlikely(p.flags & PKT_ICMP_ERROR))
+		return related(skb, &p);
+	ct = ct_lookup(&p.key, &dir);
 	if (!ct)
 		p.flags |= PKT_NEW;
 	else if (likely(settled(ct, &p))) {
@@ -110,7 +93,7 @@ static __always_inline int from_node(struct __sk_buff *skb, __u8 tunnel)
 			out = ct->ifindex[CT_CLIENT];
 		}
 		if (likely(in & BL_END_REMOTE && is_here(out) &&
-			   (!tunnel || encap_sent_by(skb, encap_node(in))))) {
+			   (!tunnel || encap_sent_by(skb, in)))) {
 			if (unlikely(ct->flags & BL_CT_L7))
 				l7_capture(skb, ct, &p, dir);
 			ct_accept(skb, ct, &p, dir);

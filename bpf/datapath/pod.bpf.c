@@ -491,7 +491,11 @@ BL_STEP int related(struct __sk_buff *skb, struct bl_packet *p)
 	if (!p)
 		return TC_ACT_SHOT;
 	from_pod = !(p->flags & PKT_TO_POD);
-	reason = from_pod ? spoofed(skb, p) : p->flags & PKT_FROM_NODE ? 0 : misdirected(skb, p);
+	reason = from_pod		      ? spoofed(skb, p)
+		 : p->flags & PKT_FROM_NODE ? encap_arrived(skb, p)
+					      : misdirected(skb, p);
+	if (reason < 0)
+		return TC_ACT_OK;
 	if (reason)
 		return drop(skb, p, NULL, reason);
 	reason = parse_quoted(skb, p->inner_off, p->flags & PKT_V4, &inner);
@@ -576,8 +580,12 @@ BL_STEP int open_connection(struct __sk_buff *skb, const struct bl_packet *p,
 	}
 	if (verdict)
 		return drop(skb, p, ct, verdict);
-	if (!from_pod)
-		ct->ifindex[CT_CLIENT] = p->flags & PKT_FROM_NODE ? encap_sender(&p->key.src) : 0;
+	if (!(p->flags & PKT_FROM_NODE)) {
+		if (!from_pod)
+			ct->ifindex[CT_CLIENT] = 0;
+	} else if (!ct->ifindex[CT_CLIENT]) {
+		ct->ifindex[CT_CLIENT] = encap_sender(&p->key.src);
+	}
 	if (ct_stray(skb, p))
 		return 0;
 	ct->epoch = epoch;

@@ -62,9 +62,10 @@ static __always_inline bool encap_bypassed(const union bl_addr *addr)
 	return node && node->flags & BL_NODE_TUNNEL;
 }
 
-/* Did this node send what came out of the tunnel? */
-static __always_inline bool encap_sent_by(struct __sk_buff *skb, const struct bl_node *node)
+/* Did the node of `end` send what came out of the tunnel? A step, so that its key is on no other's stack. */
+BL_STEP int encap_sent_by(struct __sk_buff *skb, __u32 end)
 {
+	struct bl_node *node = encap_node(end);
 	struct tunnel_key key = {};
 
 	if (!node || addr_is_zero(&node->addr))
@@ -77,6 +78,34 @@ static __always_inline bool encap_sent_by(struct __sk_buff *skb, const struct bl
 	       key.tunnel_id == node->vni && key.remote[0] == node->addr.word[0] &&
 	       key.remote[1] == node->addr.word[1] && key.remote[2] == node->addr.word[2] &&
 	       key.remote[3] == node->addr.word[3];
+}
+
+/*
+ * What came from another node, at the device where it came in: 0 for a workload here, a drop reason, or -1: for the host's
+ * stack (made ready for it).
+ */
+BL_STEP int encap_arrived(struct __sk_buff *skb, const struct bl_packet *p)
+{
+	struct bl_endpoint *ep;
+	__u32 sender;
+
+	if (!p)
+		return BL_DROP_INVALID_SOURCE_IP;
+	sender = encap_sender(&p->key.src);
+	ep = endpoint_lookup(&p->key.dst);
+	if (!(p->flags & PKT_TUNNEL))
+		return sender && ep && !(ep->flags & BL_EP_HOST) ? 0 : -1;
+	if (!sender)
+		return BL_DROP_INVALID_SOURCE_IP;
+	if (!encap_sent_by(skb, sender))
+		return BL_DROP_TUNNEL_SOURCE;
+	if (!ep)
+		return BL_DROP_UNKNOWN_ENDPOINT;
+	if (!(ep->flags & BL_EP_HOST))
+		return 0;
+	/* The inner frame was addressed to a gateway of the sender's. */
+	bpf_skb_change_type(skb, 0 /* PACKET_HOST */);
+	return -1;
 }
 
 /* Options are not looked at: of a segment that they make too long the tunnel sends fragments. */

@@ -71,24 +71,47 @@ static __always_inline void l7_head(struct bl_l7_chunk *chunk, const struct bl_c
 	chunk->pad = 0;
 }
 
-/* Reserves a record, fills it from `from` on in the packet and submits it; leaves the function when there is no room. */
-#define L7_WRITE(type, room)                                                                  \
-	do {                                                                                  \
-		struct type *record = bpf_ringbuf_reserve(&bl_l7, sizeof(*record), 0);        \
-		if (!record) {                                                                \
-			l7_lost(account);                                                     \
-			return 0;                                                             \
-		}                                                                             \
-		l7_head(&record->chunk, ct, p, dir);                                          \
-		record->chunk.seq = seq;                                                      \
-		record->chunk.length = length;                                                \
-		if (take > room)                                                              \
-			take = room;                                                          \
-		if (take && bpf_skb_load_bytes(skb, from, record->data, L7_SIZE(take, room))) \
-			take = 0;                                                             \
-		record->chunk.captured = take;                                                \
-		l7_submit(record);                                                            \
+/*
+ * Where in a packet a record's payload is, and how much of it is copied: words of skb->cb. On the stack they would be too
+ * much for kernel 6.1, which counts that of all calls together.
+ */
+enum { L7_FROM, L7_SEQ, L7_LENGTH, L7_TAKE, L7_SIDE };
+
+/* Reserves a record, fills it and submits it; leaves the function when there is no room. */
+#define L7_WRITE(type, room)                                                                      \
+	do {                                                                                      \
+		struct type *record = bpf_ringbuf_reserve(&bl_l7, sizeof(*record), 0);            \
+		if (!record)                                                                      \
+			return 1;                                                                 \
+		l7_head(&record->chunk, ct, p, skb->cb[L7_SIDE]);                                 \
+		record->chunk.seq = skb->cb[L7_SEQ];                                              \
+		record->chunk.length = skb->cb[L7_LENGTH];                                        \
+		if (take > room)                                                                  \
+			take = room;                                                              \
+		if (take &&                                                                       \
+		    bpf_skb_load_bytes(skb, skb->cb[L7_FROM], record->data, L7_SIZE(take, room))) \
+			take = 0;                                                                 \
+		record->chunk.captured = take;                                                    \
+		l7_submit(record);                                                                \
 	} while (0)
+
+/* 1: the ring is full. */
+BL_STEP int l7_write(struct __sk_buff *skb, struct bl_ct *ct, const struct bl_packet *p)
+{
+	__u32 take = skb->cb[L7_TAKE];
+
+	if (!ct || !p)
+		return 0;
+	if (take <= BL_L7_SMALL)
+		L7_WRITE(l7_small, BL_L7_SMALL);
+	else if (take <= BL_L7_HALF)
+		L7_WRITE(l7_half, BL_L7_HALF);
+	else if (take <= BL_L7_MEDIUM)
+		L7_WRITE(l7_medium, BL_L7_MEDIUM);
+	else
+		L7_WRITE(l7_most, BL_L7_MOST);
+	return 0;
+}
 
 /*
  * The payload of a packet that `dir` sent; called only for connections with BL_CT_L7, before anything of the packet is
@@ -96,9 +119,10 @@ static __always_inline void l7_head(struct bl_l7_chunk *chunk, const struct bl_c
  */
 BL_STEP int l7_capture(struct __sk_buff *skb, struct bl_ct *ct, const struct bl_packet *p, int dir)
 {
-	__u32 from, length, seq = 0, take;
+	__u32 from, length, take;
+	__u64 word = 0; /* of the packet; little endian, as every machine that is built for */
 	struct bl_l7_account *account;
-	bool stopped;
+	bool stopped, whole;
 
 	if (!ct || !p)
 		return 0;
@@ -107,16 +131,17 @@ BL_STEP int l7_capture(struct __sk_buff *skb, struct bl_ct *ct, const struct bl_
 		return 0;
 	from = p->l4_off;
 	if (p->key.proto == IPPROTO_TCP) {
-		__u8 doff;
-
-		if (bpf_skb_load_bytes(skb, from + 4, &seq, sizeof(seq)) ||
-		    bpf_skb_load_bytes(skb, from + 12, &doff, sizeof(doff)))
+		if (bpf_skb_load_bytes(skb, from + 4, &word, 4))
 			return 0;
-		from += (doff >> 4) * 4;
-		seq = bpf_ntohl(seq) + !!(p->tcp_flags & TCP_SYN);
+		skb->cb[L7_SEQ] = bpf_ntohl(word) + !!(p->tcp_flags & TCP_SYN);
+		if (bpf_skb_load_bytes(skb, from + 12, &word, 1))
+			return 0;
+		from += ((__u8)word >> 4) * 4;
 	} else {
 		from += sizeof(struct udphdr);
+		skb->cb[L7_SEQ] = 0;
 	}
+	skb->cb[L7_FROM] = from;
 	length = p->bytes + ETH_HLEN;
 	length = length > from ? length - from : 0;
 	if (!length && !(p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)))
@@ -127,21 +152,38 @@ BL_STEP int l7_capture(struct __sk_buff *skb, struct bl_ct *ct, const struct bl_
 	take = stopped ? 0 : dir == CT_CLIENT ? account->most[0] : account->most[1];
 	if (p->key.proto == IPPROTO_UDP && take)
 		take = BL_L7_MEDIUM;
-	if (take > length)
+	/* Does HTTP/2 begin here? */
+	if (take && dir == CT_CLIENT && !(ct->l7 & BL_CT_L7_TOLD) && length >= 24 &&
+	    !bpf_skb_load_bytes(skb, skb->cb[L7_FROM], &word, sizeof(word)) &&
+	    word == L7_HTTP2_PREFACE)
+		ct->l7 |= BL_CT_L7_WHOLE;
+	whole = take && ct->l7 & BL_CT_L7_WHOLE;
+	if (whole || take > length)
 		take = length;
 	if (!l7_pay(account, take + sizeof(struct bl_l7_chunk)))
 		return 0;
 	if (take && !(ct->l7 & BL_CT_L7_TOLD << (dir & 1)))
 		l7_tell(skb, ct, p, dir);
-	if (take <= BL_L7_SMALL)
-		L7_WRITE(l7_small, BL_L7_SMALL);
-	else if (take <= BL_L7_HALF)
-		L7_WRITE(l7_half, BL_L7_HALF);
-	else if (take <= BL_L7_MEDIUM)
-		L7_WRITE(l7_medium, BL_L7_MEDIUM);
-	else
-		L7_WRITE(l7_most, BL_L7_MOST);
-	l7_written(account, take);
+	skb->cb[L7_SIDE] = dir;
+	for (int i = 0; i < L7_PIECES; i++) {
+		__u32 size = whole && length > BL_L7_MOST ? BL_L7_MOST : length;
+
+		if (take > size)
+			take = size;
+		skb->cb[L7_LENGTH] = size;
+		skb->cb[L7_TAKE] = take;
+		if (l7_write(skb, ct, p)) {
+			l7_lost(account);
+			return 0;
+		}
+		l7_written(account, take);
+		length -= size;
+		if (!length)
+			break;
+		take = length;
+		skb->cb[L7_FROM] += size;
+		skb->cb[L7_SEQ] += size;
+	}
 	return 0;
 }
 

@@ -21,6 +21,11 @@ struct {
 	__type(value, struct bl_l7_account);
 } bl_l7_account SEC(".maps");
 
+/* "PRI * HT", as they are sent: what an HTTP/2 client says first. */
+#define L7_HTTP2_PREFACE bpf_cpu_to_be64(0x505249202a204854ULL)
+/* Most records of one packet or call: 64 KB. What a longer call says beyond is missing. */
+#define L7_PIECES 17
+
 /* A chunk with room for so many bytes. */
 #define L7_RECORD(name, room)             \
 	struct name {                     \

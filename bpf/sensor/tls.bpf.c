@@ -50,7 +50,8 @@ struct tls_stream_key {
 struct tls_stream {
 	struct bl_flow_key key; /* zero: not known yet */
 	__u32 offset[2];	/* of what was written and read */
-	__u32 first;		/* seen since it had its connection */
+	__u16 first;		/* seen since it had its connection */
+	__u16 whole;		/* HTTP/2: nothing is left out (l7_capture) */
 	__u32 account;		/* who pays */
 };
 
@@ -271,40 +272,20 @@ static __noinline bool tls_connect(struct tls_stream *stream, const struct tls_c
 #define TLS_WRITE(type, room)                                                                     \
 	do {                                                                                      \
 		struct type *record = bpf_ringbuf_reserve(&bl_l7, sizeof(*record), 0);            \
-		if (!record) {                                                                    \
-			l7_lost(account);                                                         \
-			return 0;                                                                 \
-		}                                                                                 \
-		record->chunk = chunk;                                                            \
+		if (!record)                                                                      \
+			return 1;                                                                 \
+		record->chunk = *chunk;                                                           \
 		if (take > room)                                                                  \
 			take = room;                                                              \
-		if (take &&                                                                       \
-		    bpf_probe_read_user(record->data, L7_SIZE(take, room), (void *)call->buffer)) \
+		if (take && bpf_probe_read_user(record->data, L7_SIZE(take, room), (void *)from)) \
 			take = 0;                                                                 \
 		record->chunk.captured = take;                                                    \
 		l7_submit(record);                                                                \
 	} while (0)
 
-static __noinline int tls_tell(struct tls_stream *stream, const struct tls_call *call, __u32 length,
-			       __u32 offset)
+/* 1: the ring is full. */
+static __noinline int tls_write(const struct bl_l7_chunk *chunk, __u64 from, __u32 take)
 {
-	__u32 id = stream->account, take;
-	struct bl_l7_account *account = bpf_map_lookup_elem(&bl_l7_account, &id);
-	struct bl_l7_chunk chunk = {};
-
-	if (!account)
-		return 0;
-	take = account->most[0]; /* who is the client is not known here */
-	if (take > length)
-		take = length;
-	if (!l7_pay(account, take + sizeof(chunk)))
-		return 0;
-	chunk.time_ns = bpf_ktime_get_ns();
-	chunk.kind = BL_L7_TLS;
-	chunk.flags = (stream->first ? BL_L7_FIRST : 0) | (call->read ? BL_L7_FROM_REMOTE : 0);
-	chunk.seq = offset;
-	chunk.key = stream->key;
-	chunk.length = length;
 	if (take <= BL_L7_SMALL)
 		TLS_WRITE(l7_small, BL_L7_SMALL);
 	else if (take <= BL_L7_HALF)
@@ -313,7 +294,57 @@ static __noinline int tls_tell(struct tls_stream *stream, const struct tls_call 
 		TLS_WRITE(l7_medium, BL_L7_MEDIUM);
 	else
 		TLS_WRITE(l7_most, BL_L7_MOST);
-	l7_written(account, take);
+	return 0;
+}
+
+/* Does an HTTP/2 connection begin here? */
+static __always_inline bool tls_http2(const struct tls_call *call, __u32 length)
+{
+	__u64 begin = 0;
+
+	return length >= 24 && !bpf_probe_read_user(&begin, sizeof(begin), (void *)call->buffer) &&
+	       begin == L7_HTTP2_PREFACE;
+}
+
+static __noinline int tls_tell(struct tls_stream *stream, const struct tls_call *call, __u32 length,
+			       __u32 offset)
+{
+	__u32 id = stream->account, take;
+	struct bl_l7_account *account = bpf_map_lookup_elem(&bl_l7_account, &id);
+	struct bl_l7_chunk chunk = {};
+	__u64 from = call->buffer;
+
+	if (!account)
+		return 0;
+	if (!offset && tls_http2(call, length))
+		stream->whole = 1;
+	take = account->most[0]; /* who is the client is not known here */
+	if (stream->whole || take > length)
+		take = length;
+	if (!l7_pay(account, take + sizeof(chunk)))
+		return 0;
+	chunk.time_ns = bpf_ktime_get_ns();
+	chunk.kind = BL_L7_TLS;
+	chunk.flags = (stream->first ? BL_L7_FIRST : 0) | (call->read ? BL_L7_FROM_REMOTE : 0);
+	chunk.seq = offset;
+	chunk.key = stream->key;
+	for (int i = 0; i < L7_PIECES; i++) {
+		__u32 size = stream->whole && length > BL_L7_MOST ? BL_L7_MOST : length;
+		__u32 part = take > size ? size : take;
+
+		chunk.length = size;
+		if (tls_write(&chunk, from, part)) {
+			l7_lost(account);
+			return 0;
+		}
+		l7_written(account, part);
+		length -= size;
+		if (!length)
+			break;
+		take = length;
+		from += size;
+		chunk.seq += size;
+	}
 	return 0;
 }
 

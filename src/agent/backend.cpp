@@ -7,6 +7,7 @@
 #include "agent/why.h"
 #include "agent/workload_processes.h"
 #include "api/server/flow_lines.h"
+#include "net/cni_protocol.h"
 
 namespace beeline::agent {
 namespace {
@@ -173,7 +174,7 @@ Result<json> NodeBackend::policy_matrix(const api::MatrixQuery& query) {
     // Copies: the work is done beside the loop.
     PolicyScene scene;
     loop_.call([&] {
-        scene.objects = node_.source().objects();
+        scene.objects = node_.objects();
         scene.workloads = node_.workloads();
         scene.host_addresses = node_.host_addresses();
         return 0;
@@ -181,11 +182,19 @@ Result<json> NodeBackend::policy_matrix(const api::MatrixQuery& query) {
     return policy_matrix_document(scene, query);
 }
 
+// To whoever looks after the pod.
+void NodeBackend::tell_of_failure(const api::CniCall& call, const std::string& message) {
+    const auto args = net::parse_cni_args(call.args);
+    if (!args || args->pod_name.empty()) return;
+    node_.source().pod_failed({{args->pod_namespace, args->pod_name}, args->pod_uid, message});
+}
+
 Result<api::CniReply> NodeBackend::cni(const api::CniCall& call) {
     return loop_.call([&]() -> Result<api::CniReply> {
         auto response = datapath::handle_cni(
             node_.cni(), call.verb,
             {call.container, call.netns, call.interface, call.args, call.config});
+        if (response.code != 0 && call.verb == "add") tell_of_failure(call, response.message);
         api::CniReply reply;
         reply.code = static_cast<unsigned>(response.code);
         reply.message = std::move(response.message);

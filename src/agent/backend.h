@@ -39,6 +39,7 @@ public:
 
 private:
     Result<Security*> security(); // loop thread
+    void tell_of_failure(const api::CniCall& call, const std::string& message);
     ServiceMap::Directory directory();
     Node& node_;
     loop::Loop& loop_;

@@ -20,6 +20,15 @@ datapath::NodePathOptions options_of(const Config& config) {
     return options;
 }
 
+datapath::FirewallOptions firewall_of(const Config& config) {
+    datapath::FirewallOptions options;
+    options.range4 = config.range4;
+    options.range6 = config.range6;
+    options.masquerade = config.masquerade;
+    if (config.paths.mode == NodeMode::vxlan) options.tunnel_port = config.paths.port;
+    return options;
+}
+
 const char* mode_name(NodeMode mode) {
     switch (mode) {
     case NodeMode::none: return "none";
@@ -40,13 +49,14 @@ json texts(const std::vector<T>& values) {
 } // namespace
 
 Cluster::Cluster(const Config& config, datapath::NodePaths paths)
-    : paths_(std::move(paths)), firewall_{config.range4, config.range6, config.masquerade, {}},
-      fixed_mtu_(config.mtu != 0) {}
+    : paths_(std::move(paths)), firewall_(firewall_of(config)), fixed_mtu_(config.mtu != 0) {}
 
 Result<std::unique_ptr<Cluster>> Cluster::create(const Config& config) {
     return std::unique_ptr<Cluster>(
         new Cluster(config, TRY(datapath::NodePaths::create(options_of(config)))));
 }
+
+Result<> Cluster::install_firewall() const { return datapath::install_firewall(firewall_); }
 
 bool Cluster::plan(const model::Objects& objects) {
     const auto changed = paths_.plan(objects);
@@ -79,7 +89,7 @@ Result<> Cluster::install_all(datapath::Kernel& kernel, datapath::Plumbing& plum
         ranges.insert(ranges.end(), node.ranges.begin(), node.ranges.end());
     if (paths_.options().mode != NodeMode::none && ranges != firewall_.cluster) {
         auto firewall = firewall_;
-        firewall.cluster = ranges;
+        firewall.cluster = std::move(ranges);
         TRY(datapath::install_firewall(firewall));
         firewall_ = std::move(firewall);
     }

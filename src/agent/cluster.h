@@ -21,6 +21,8 @@ class Cluster {
 public:
     static Result<std::unique_ptr<Cluster>> create(const Config& config);
 
+    // The rules as long as no other node is known.
+    [[nodiscard]] Result<> install_firewall() const;
     // Looks where the other nodes are. True when the tables must be compiled again, and install() called after that.
     bool plan(const model::Objects& objects);
     [[nodiscard]] std::span<const datapath::RemoteNode> nodes() const {

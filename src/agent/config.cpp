@@ -48,6 +48,7 @@ Result<> read_network(const yaml::Map& root, Config& config) {
     if (!map) return {};
     if (map->find("ipv4") || map->find("ipv6")) config.ranges_from_node = false;
     TRY(read_node_paths(*map, config.paths));
+    config.own_ranges = map->find("ipv4") || map->find("ipv6");
     config.range4 = TRY(range(*map, "ipv4", true, config.range4));
     config.range6 = TRY(range(*map, "ipv6", false, config.range6));
     if (!config.range4 && !config.range6) {

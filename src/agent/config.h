@@ -55,7 +55,8 @@ struct Config {
         false; // of the own Node of the source; the two below are empty until they are known
     std::optional<net::Prefix> range4;
     std::optional<net::Prefix> range6;
-    unsigned mtu = 0; // 0: that of the way out, less what the tunnel takes
+    bool own_ranges = false; // they are in the file: what the Node object says does not count
+    unsigned mtu = 0;        // 0: that of the way out, less what the tunnel takes
     bool masquerade = true;
     datapath::NodePathOptions paths; // to other nodes; its name and ranges are the configuration's
     unsigned address_rest_s = 30;    // how long a released address is not given out again

@@ -128,7 +128,7 @@ Result<std::vector<net::Ip>> addresses_of(Node& node, const api::ExplainEnd& end
     case api::ExplainEnd::Kind::workload: break;
     }
     if (const auto* workload = node.cni().workloads.by_name(end.name)) return workload->addresses;
-    const auto& pods = node.source().objects()->pods;
+    const auto& pods = node.objects()->pods;
     const auto pod = pods.find(end.name);
     if (pod != pods.end() && model::stands_for_itself(pod->second)) return pod->second.addresses;
     return fail(Code::not_found, "no workload is called {}: see 'beeline ps'",
@@ -145,7 +145,7 @@ json status_document(Node& node) {
         features.push_back({{"name", feature.name}, {"available", feature.available}});
         if (!feature.available) features.back()["lost"] = feature.lost;
     }
-    const auto& objects = *node.source().objects();
+    const auto& objects = *node.objects();
     const auto source = node.source().state();
     json errors = json::array();
     for (const auto& error : node.source().errors())
@@ -167,6 +167,7 @@ json status_document(Node& node) {
                {"manifests", node.config().manifests},
                {"synced", source.synced},
                {"connected", source.connected},
+               {"since", time_text(source.since)},
                {"events", source.events},
                {"objects",
                 {{"Namespace", objects.namespaces.size()},
@@ -241,7 +242,7 @@ json status_document(Node& node) {
 }
 
 json workload_document(Node& node, const model::Workload& workload) {
-    const auto& objects = *node.source().objects();
+    const auto& objects = *node.objects();
     json one{{"id", workload.id},
              {"namespace", workload.name.space},
              {"name", workload.name.name},
@@ -286,7 +287,7 @@ json workloads_document(Node& node) {
 json services_document(Node& node) {
     const auto& tables = node.tables();
     json list = json::array();
-    for (const auto& [name, service] : node.source().objects()->services) {
+    for (const auto& [name, service] : node.objects()->services) {
         json ports = json::array();
         for (const auto& port : service.ports) {
             json backends = json::array();
@@ -403,7 +404,7 @@ Result<json> explain_document(Node& node, const api::ExplainQuery& query) {
         }
     }
     if (!ends) return fail(Code::invalid, "the two ends have no address family in common");
-    const auto& objects = *node.source().objects();
+    const auto& objects = *node.objects();
     const auto workloads = node.workloads();
     model::Query question;
     question.source = model::party_at(objects, workloads, node.host_addresses(), ends->first);

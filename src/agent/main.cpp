@@ -1,5 +1,6 @@
 // beelined: the agent of one node.
 #include <malloc.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <thread>
@@ -34,9 +35,11 @@ struct Options {
     std::string notifier;
     std::string relay_listen;
     std::string relay_socket;
+    char** argv = nullptr;
 };
 
-Result<> serve(agent::Config config, const api::Paths& paths) {
+// True: the agent must begin anew.
+Result<bool> serve(agent::Config config, const api::Paths& paths) {
     ebpf::route_libbpf_logs();
     const auto loop = TRY(loop::Loop::create());
     std::unique_ptr<api::Server> server;
@@ -72,7 +75,7 @@ Result<> serve(agent::Config config, const api::Paths& paths) {
     telemetry.reset();
     web.server.reset();
     server.reset();
-    return {};
+    return node->must_restart();
 }
 
 Result<> relay(const Options& options, hubble::RelaySection config) {
@@ -96,7 +99,13 @@ Result<> run(const Options& options) {
     if (options.check) return {};
     set_log_level(config.log_level);
     if (options.relay) return relay(options, std::move(config.hubble.relay));
-    return serve(std::move(config), paths);
+    if (!TRY(serve(std::move(config), paths))) return {};
+    log_info("beginning anew");
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, nullptr);
+    execv("/proc/self/exe", options.argv);
+    return fail_errno(errno, "cannot begin anew");
 }
 
 } // namespace
@@ -105,6 +114,7 @@ int main(int argc, char** argv) {
     CLI::App app{"beelined: connects, watches and guards the workloads of this machine.\n"
                  "Example: beelined --config /etc/beeline/beeline.yaml"};
     Options options;
+    options.argv = argv;
     app.add_option("--config", options.config, "Configuration file; absent: the embedded defaults");
     app.add_option("--instance", options.instance,
                    "Name of this agent when several run on one machine");

@@ -7,6 +7,7 @@
 #include "abi/drop.h"
 #include "abi/flow.h"
 #include "abi/identity.h"
+#include "abi/node.h"
 #include "abi/policy.h"
 #include "abi/service.h"
 #include "model/protocol.h"
@@ -97,6 +98,12 @@ json flag_names(unsigned flags, std::initializer_list<std::pair<unsigned, const 
     return out;
 }
 
+// An interface's number, or "node 3".
+json place(std::uint32_t end) {
+    if ((end & BL_END_REMOTE) != 0) return fmt::format("node {}", end & ~BL_END_REMOTE);
+    return end;
+}
+
 json connection(const bl_ct& ct, const model::Directory& directory) {
     json out{{"state", state_name(ct.state)},
              {"flags", flag_names(ct.flags, {{BL_CT_SWAPPED, "swapped"},
@@ -109,7 +116,7 @@ json connection(const bl_ct& ct, const model::Directory& directory) {
              {"epoch", ct.epoch},
              {"client", identity(ct.identity[0], directory)},
              {"server", identity(ct.identity[1], directory)},
-             {"interfaces", {ct.ifindex[0], ct.ifindex[1]}},
+             {"interfaces", {place(ct.ifindex[0]), place(ct.ifindex[1])}},
              {"packets", {ct.packets[0], ct.packets[1]}},
              {"bytes", {ct.bytes[0], ct.bytes[1]}}};
     if (ct.svc_port != 0)
@@ -180,8 +187,22 @@ const std::unordered_map<std::string, Form>& forms() {
          }},
         {"bl_ipcache",
          [](const std::byte* k, const std::byte* v, const model::Directory& directory) {
+             const auto cached = as<bl_ipcache>(v);
              return entry({{"prefix", prefix(as<bl_prefix>(k))}},
-                          {{"identity", identity(as<bl_ipcache>(v).identity, directory)}});
+                          {{"identity", identity(cached.identity, directory)},
+                           {"node", cached.node},
+                           {"flags", flag_names(cached.flags, {{BL_IPC_NODE, "node-itself"}})}});
+         }},
+        {"bl_node",
+         [](const std::byte* k, const std::byte* v, const model::Directory&) {
+             const auto node = as<bl_node>(v);
+             return entry({{"node", as<std::uint32_t>(k)}},
+                          {{"address", text(node.addr)},
+                           {"local", text(node.local)},
+                           {"interface", node.ifindex},
+                           {"mtu", node.mtu},
+                           {"vni", node.vni},
+                           {"flags", flag_names(node.flags, {{BL_NODE_TUNNEL, "tunnel"}})}});
          }},
         {"bl_identity",
          [](const std::byte* k, const std::byte* v, const model::Directory& directory) {

@@ -4,18 +4,23 @@
 #include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <ctime>
 #include <filesystem>
 
 #include "abi/drop.h"
 #include "agent/announcement.h"
+#include "agent/capabilities.h"
 #include "agent/flow_source.h"
 #include "agent/make_source.h"
+#include "agent/own_node.h"
 #include "base/log.h"
 #include "datapath/firewall.h"
+#include "net/conntrack.h"
 #include "net/namespace.h"
 #include "net/sock_diag.h"
 
@@ -47,6 +52,23 @@ Result<Fd> lock_instance(const std::string& path) {
                     path);
     }
     return fd;
+}
+
+// A client of UDP that goes on sending would be led to the workload that had the port.
+void forget_host_ports(const std::vector<datapath::HostPortRoute>& before,
+                       const std::vector<datapath::HostPortRoute>& now) {
+    std::vector<net::Translation> gone;
+    for (const auto& route : before) {
+        if (route.protocol != model::Protocol::udp ||
+            std::binary_search(now.begin(), now.end(), route))
+            continue;
+        gone.push_back({kUdp, route.address, route.port, route.to, route.target});
+    }
+    if (gone.empty()) return;
+    if (const auto forgotten = net::forget_translated(gone); !forgotten) {
+        log_warn("clients of a host port are still led to the old workload",
+                 kv("error", forgotten.error().message));
+    }
 }
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
@@ -116,6 +138,7 @@ Result<> Node::prepare() {
     TRY(make_directory(paths_.state, 0700));
     lock_ = TRY(lock_instance(paths_.run + "/beelined.lock"));
     if (config_.history.path.empty()) config_.history.path = paths_.state + "/history.db";
+    recall_pod_ranges(paths_.state + "/pod-ranges.json", config_);
     history_.emplace(config_.history, store_); // before anything is stored: numbers go on
     TRY(ebpf::mount_file_systems());
     probing_ = std::async(std::launch::async, ebpf::probe_features);
@@ -131,6 +154,7 @@ Result<> Node::prepare() {
     // Beside what follows, which is the network's.
     if (config_.security.enabled) security_begun_.emplace(Security::begin(security_environment()));
 
+    TRY(settle_ranges(config_, paths_.state));
     datapath::Ipam::Options addresses;
     addresses.ipv4 = config_.range4;
     addresses.ipv6 = config_.range6;
@@ -146,9 +170,9 @@ Result<> Node::prepare() {
     network.state = paths_.state;
     plumbing_ = std::make_unique<datapath::Plumbing>(TRY(datapath::Plumbing::create(network)));
     TRY(plumbing_->prepare_node());
-    TRY(datapath::install_firewall({config_.range4, config_.range6, config_.masquerade, {}}));
-
     cluster_ = TRY(Cluster::create(config_));
+    TRY(cluster_->install_firewall());
+
     netlink_ = std::make_unique<net::Netlink>(TRY(net::Netlink::open()));
     TRY(watch_addresses());
     TRY(read_addresses());
@@ -173,6 +197,7 @@ Result<> Node::take_over() {
     options.attachment = config_.attachment;
     options.ct_timeouts_s = config_.ct_timeouts_s;
     kernel_ = TRY(datapath::Kernel::load(options));
+    shaper_ = std::make_unique<datapath::Shaper>(*kernel_);
     tables_ = TRY(kernel_->read());
 
     workloads_ = TRY(datapath::Workloads::open(
@@ -183,10 +208,15 @@ Result<> Node::take_over() {
     cni_.emplace(datapath::CniContext{
         *plumbing_, *ipam_, *workloads_, cgroup_mount_,
         [this]() -> Result<> {
+            if (!no_ranges_.empty()) return fail(Code::unavailable, "{}", no_ranges_);
             if (unenforced_.empty()) return {};
             return fail(Code::unavailable, "{}", unenforced_);
         },
         [this](const model::Workload& workload) { return enforced(workload); }});
+    cni_->may_lease = [this]() -> Result<> {
+        if (no_ranges_.empty()) return {};
+        return fail(Code::unavailable, "{}", no_ranges_);
+    };
     TRY(datapath::reconcile_workloads(*cni_));
     datapath::replay_tombstones(*cni_, paths_.tombstones());
     return {};
@@ -200,16 +230,27 @@ Result<> Node::run() {
             publish(std::move(objects));
         }));
     TRY(source_->start(loop_));
+    if (config_.source.kind == SourceKind::etcd)
+        add_status("etcd", [this] { return etcd_document(*source_); });
     if (config_.l7.choice.mode != model::L7Choice::Mode::off)
         l7_ = TRY(L7::start(config_.l7, *kernel_, store_, names_, cgroup_mount_));
     ready_ = true;
+    check_ranges();
     (void)cluster_->plan(*objects_);
-    TRY(reconcile());
+    // What an earlier run left in the maps stays in force until then.
+    const auto begun = reconcile();
+    if (!begun && known_) return begun;
     // Programs are replaced in place by this run's.
     TRY(kernel_->attach_sockets());
-    for (const auto& workload : workloads_->all())
+    for (const auto& workload : workloads_->all()) {
         TRY(kernel_->attach(workload));
+        if (const auto limited = shaper_->attach(workload); !limited) {
+            log_error("limits are not those of this run", kv("workload", workload.name.to_string()),
+                      kv("error", limited.error().message));
+        }
+    }
     kernel_->detach_all_but(workloads_->all());
+    shaper_->detach_all_but(workloads_->all());
 
     ring_ = TRY(ebpf::Ring::open(kernel_->flow_ring()));
     observe::RingSource ring;
@@ -233,6 +274,9 @@ Result<> Node::run() {
     sweep(); // also counts what an earlier run left
     loop_.every(config_.ct_sweep_s * 1000ULL, [this] { sweep(); });
     add_status("nodes", [this] { return cluster_->status(*objects_); });
+    add_status("capabilities", [this] {
+        return capabilities_status(workloads_->all(), *shaper_, host_ports_.has_value());
+    });
     // The kernel's routes may have changed, or lost ours.
     loop_.every(kPathPeriodMs, [this] {
         (void)cluster_->plan(*objects_);
@@ -242,6 +286,10 @@ Result<> Node::run() {
     loop_.every(kIdleMapPeriodMs, [this] { service_map_.release_idle(); });
     loop_.every(kTombstonePeriodMs,
                 [this] { datapath::replay_tombstones(*cni_, paths_.tombstones()); });
+    loop_.every(kTombstonePeriodMs, [this] {
+        if (const auto seen = shaper_->look_at_devices(); !seen)
+            log_warn("qdiscs cannot be read", kv("error", seen.error().message));
+    });
     return {};
 }
 
@@ -295,8 +343,15 @@ void Node::add_status(const std::string& name, StatusPart part) {
 }
 
 Result<> Node::reconcile(const std::vector<model::Workload>& workloads) {
+    // Not known is not empty: policies of an earlier run must not go.
+    if (!known_) {
+        unenforced_ = source_ ? "nothing is known yet from " + source_->state().place
+                              : "the agent is starting";
+        return fail(Code::unavailable, "{}", unenforced_);
+    }
     const auto start = std::chrono::steady_clock::now();
     auto done = apply(workloads);
+    if (source_) source_->network_works(unenforced_.empty(), unenforced_);
     applies_.add(seconds_since(start), done.has_value());
     if (source_ && config_.source.kind == SourceKind::etcd)
         source_->announce(announcement(config_, host_addresses_, workloads));
@@ -346,6 +401,7 @@ void Node::route_host_ports(const std::vector<datapath::HostPortRoute>& routes) 
     if (host_ports_ == routes) return;
     const auto done = datapath::set_host_ports(routes);
     if (done) {
+        if (host_ports_) forget_host_ports(*host_ports_, routes);
         host_ports_ = routes;
         return;
     }
@@ -359,6 +415,7 @@ Result<> Node::enforced(const model::Workload& workload) const {
         if (endpoint == tables_.endpoints.end() || endpoint->second.id != workload.id)
             return fail(Code::not_found, "its address {} is not in force", ip.to_string());
     }
+    if (workload.bandwidth.limited()) TRY(shaper_->usage(workload));
     if (!workload.host_ports.empty() && !host_ports_)
         return fail(Code::not_found, "its host ports cannot be reached from outside");
     return {};
@@ -376,7 +433,9 @@ Result<> Node::attach(const model::Workload& workload) {
         workloads.push_back(workload);
     }
     TRY(reconcile(workloads));
-    if (const auto done = kernel_->attach(workload); !done) {
+    auto done = kernel_->attach(workload);
+    if (done) done = shaper_->attach(workload);
+    if (!done) {
         std::erase_if(workloads, [&](const auto& w) { return w.id == workload.id; });
         (void)reconcile(workloads);
         return done;
@@ -390,6 +449,7 @@ Result<> Node::attach(const model::Workload& workload) {
 
 void Node::detach(const model::Workload& workload) {
     kernel_->detach(workload);
+    shaper_->detach(workload);
     auto workloads = workloads_->all();
     std::erase_if(workloads, [&](const auto& w) { return w.id == workload.id; });
     (void)reconcile(workloads);
@@ -403,9 +463,30 @@ void Node::publish(std::shared_ptr<const model::Objects> objects) {
     const bool fewer = objects->policies.size() < objects_->policies.size();
     const bool nodes = objects_->nodes != objects->nodes;
     objects_ = std::move(objects);
-    if (ready_ && nodes) (void)cluster_->plan(*objects_);
+    known_ = true;
+    if (ready_ && nodes) {
+        check_ranges();
+        (void)cluster_->plan(*objects_);
+    }
     if (policies && hubble_) hubble_->policy_updated(objects_->policies.size(), fewer);
     if (ready_) (void)reconcile(); // a failure is kept for status() and told to whoever applied
+}
+
+void Node::check_ranges() {
+    const auto ranges = check_pod_ranges(paths_.state + "/pod-ranges.json", config_, *objects_);
+    std::string why;
+    if (!ranges) {
+        why = ranges.error().message;
+    } else if (*ranges == PodRanges::unknown) {
+        why = fmt::format("no Node object {} with podCIDRs, and no range in the configuration",
+                          config_.node);
+    } else if (*ranges == PodRanges::outdated) {
+        why = "the node's pod ranges changed: the agent begins anew";
+        must_restart_ = true;
+        kill(getpid(), SIGTERM);
+    }
+    if (why != no_ranges_ && !why.empty()) log_warn(why);
+    no_ranges_ = why;
 }
 
 // Connections to a backend that no longer exists would hang: TCP is reset in the client's namespace; connected UDP sockets

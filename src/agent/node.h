@@ -17,6 +17,7 @@
 #include "agent/hubble.h"
 #include "agent/kernel_drops.h"
 #include "agent/l7.h"
+#include "agent/pod_ranges.h"
 #include "agent/security.h"
 #include "agent/service_map.h"
 #include "api/client/paths.h"
@@ -25,6 +26,7 @@
 #include "datapath/ipam.h"
 #include "datapath/kernel.h"
 #include "datapath/plumbing.h"
+#include "datapath/shaper.h"
 #include "datapath/workloads.h"
 #include "ebpf/ring.h"
 #include "ebpf/system.h"
@@ -61,7 +63,10 @@ public:
     [[nodiscard]] datapath::CniContext& cni() {
         return *cni_; // NOLINT(bugprone-unchecked-optional-access)
     }
+    [[nodiscard]] const datapath::Shaper& shaper() const { return *shaper_; }
     [[nodiscard]] source::Source& source() { return *source_; }
+    // The desired state; empty, never null, while nothing is known.
+    [[nodiscard]] const std::shared_ptr<const model::Objects>& objects() const { return objects_; }
     [[nodiscard]] const datapath::Tables& tables() const { return tables_; }
     [[nodiscard]] const std::shared_ptr<const model::Directory>& directory() const {
         return directory_;
@@ -71,6 +76,8 @@ public:
     [[nodiscard]] const std::vector<ebpf::Feature>& features() const { return features_; }
     [[nodiscard]] std::uint32_t connections() const { return connections_; }
     [[nodiscard]] std::int64_t started() const { return started_; } // seconds since the epoch
+    // The node's ranges of workloads changed: the agent must begin anew. It has told itself to stop.
+    [[nodiscard]] bool must_restart() const { return must_restart_; }
     // Null when it is off or could not start: then security_error() says why.
     [[nodiscard]] Security* security() { return security_.get(); }
     [[nodiscard]] const std::string& security_error() const { return security_error_; }
@@ -112,6 +119,7 @@ private:
     Result<> attach(const model::Workload& workload);
     void detach(const model::Workload& workload);
     void publish(std::shared_ptr<const model::Objects> objects);
+    void check_ranges();
     [[nodiscard]] Security::Environment security_environment() const;
     void start_security();
     void start_hubble();
@@ -136,6 +144,7 @@ private:
     std::unique_ptr<datapath::Plumbing> plumbing_;
     std::unique_ptr<Cluster> cluster_;
     std::unique_ptr<datapath::Kernel> kernel_;
+    std::unique_ptr<datapath::Shaper> shaper_;
     std::unique_ptr<datapath::Workloads> workloads_;
     std::optional<datapath::CniContext> cni_;
     std::unique_ptr<source::Source> source_;
@@ -149,6 +158,9 @@ private:
     std::shared_ptr<const model::Directory> directory_ = std::make_shared<model::Directory>();
     std::vector<std::string> warnings_;
     std::string unenforced_;
+    std::string no_ranges_; // why workloads cannot have addresses; empty: they can
+    bool must_restart_ = false;
+    bool known_ = false; // a desired state has been published
     bool ready_ = false; // before that, changes wait for the first reconcile
     std::uint32_t connections_ = 0;
     std::uint64_t ct_full_ = 0;

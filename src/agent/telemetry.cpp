@@ -260,7 +260,7 @@ void Telemetry::look() {
         directory_ = node_.directory();
         if (follower_) follower_->set_directory(directory_);
     }
-    const auto objects = node_.source().objects();
+    const auto objects = node_.objects();
     if (objects != objects_) {
         count_changes(*objects_, *objects, service_events_);
         objects_ = objects;

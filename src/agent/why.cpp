@@ -129,7 +129,7 @@ std::optional<model::ObjectName> service_of_name(const model::Objects& objects,
 class Gatherer {
 public:
     Gatherer(Node& node, const api::WhyQuery& query, std::vector<net::Ip> named)
-        : node_(node), query_(query), named_(std::move(named)), objects_(*node.source().objects()),
+        : node_(node), query_(query), named_(std::move(named)), objects_(*node.objects()),
           workloads_(node.workloads()) {}
 
     Result<Gathered> gather();

@@ -155,6 +155,15 @@ std::vector<Column> ps_columns() {
              return joined(labels, ",");
          },
          true},
+        {"HOST PORTS",
+         [](const nlohmann::json& row) {
+             std::vector<std::string> ports;
+             for (const auto& port : member(row, "host_ports"))
+                 ports.push_back(fmt::format("{}->{}/{}", number(port, "port"),
+                                             number(port, "target"), text(port, "protocol")));
+             return joined(ports, ",");
+         },
+         true},
         column("SOURCE", "source", true),
         column("NOTE", "note", true),
     };

@@ -69,6 +69,8 @@ RunRow row_of(const nlohmann::json& workload, const RunListing& listing) {
     row.addresses = texts(workload, "addresses");
     row.labels = labels_of(workload);
     row.source = text(workload, "source");
+    for (const char* key : {"host_ports", "bandwidth"})
+        if (workload.contains(key)) row.asked[key] = workload[key];
     const auto cgroup = text(workload, "cgroup");
     add_usage(row, cgroup.substr(std::min(cgroup.find_first_not_of('/'), cgroup.size())), row.since,
               listing);
@@ -132,6 +134,7 @@ nlohmann::json to_json(const RunRow& row, std::int64_t now) {
         json["cpu_us"] = row.usage->cpu_us;
         json["cpu_percent"] = std::round(row.cpu_percent * 10) / 10;
     }
+    json.update(row.asked);
     if (!row.note.empty()) json["note"] = row.note;
     return json;
 }

@@ -26,6 +26,8 @@ struct RunRow {
     std::vector<std::string> command;
     model::Labels labels;
     std::string source; // "run", "cni"
+    nlohmann::json asked =
+        nlohmann::json::object(); // "host_ports" and "bandwidth", as the agent says them
     std::string note;
     bool exited = false;
     int exit_code = 0;

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/etcd_objects.h"
 #include "cli/json_view.h"
 #include "cli/manifest_input.h"
 #include "cli/output.h"
@@ -24,12 +25,16 @@ struct Flags {
     std::string name;
     std::string space;
     bool dry_run = false;
+    EtcdFlags etcd;
+
+    [[nodiscard]] bool in_etcd() const { return !etcd.endpoints.empty(); }
 };
 
 bool is_cluster_wide(std::string kind) {
     std::transform(kind.begin(), kind.end(), kind.begin(),
                    [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-    static constexpr std::array<std::string_view, 3> kKinds{"namespace", "namespaces", "ns"};
+    static constexpr std::array<std::string_view, 6> kKinds{"namespace", "namespaces", "ns",
+                                                            "node",      "nodes",      "no"};
     return std::find(kKinds.begin(), kKinds.end(), kind) != kKinds.end();
 }
 
@@ -42,9 +47,12 @@ Result<ManifestInput> read_input(const std::vector<std::string>& files) {
     return input;
 }
 
-Result<json> send(const api::Client& client, const ManifestInput& input, bool dry_run) {
-    auto answer = client.call("POST", dry_run ? "/v1/objects?dry_run=1" : "/v1/objects",
-                              input.text(), kApplyTimeoutMs);
+Result<json> send(Context& context, const Flags& flags, const ManifestInput& input, bool dry_run) {
+    auto answer = flags.in_etcd()
+                      ? etcd_apply(flags.etcd, input.text(), dry_run)
+                      : TRY(context.client())
+                            .call("POST", dry_run ? "/v1/objects?dry_run=1" : "/v1/objects",
+                                  input.text(), kApplyTimeoutMs);
     if (answer) return answer;
     Error error = answer.error();
     error.message = input.relocate(error.message);
@@ -52,9 +60,8 @@ Result<json> send(const api::Client& client, const ManifestInput& input, bool dr
 }
 
 Result<int> apply(Context& context, const Flags& flags) {
-    const auto client = TRY(context.client());
     const auto input = TRY(read_input(flags.files));
-    const json answer = TRY(send(client, input, flags.dry_run));
+    const json answer = TRY(send(context, flags, input, flags.dry_run));
     for (const auto& warning : texts(answer, "warnings"))
         context.err << "warning: " << input.relocate(warning) << '\n';
     for (const auto& object : list(answer, "applied"))
@@ -63,25 +70,29 @@ Result<int> apply(Context& context, const Flags& flags) {
     return kDone;
 }
 
-Result<> remove(Context& context, const api::Client& client, const std::string& kind,
+Result<> remove(Context& context, const Flags& flags, const std::string& kind,
                 const std::string& space, const std::string& name) {
-    TRY(client.call("DELETE",
-                    fmt::format("/v1/objects/{}/{}/{}", api::url_encode(kind),
-                                space.empty() ? "-" : api::url_encode(space),
-                                api::url_encode(name)),
-                    "", kApplyTimeoutMs));
+    if (flags.in_etcd()) {
+        TRY(etcd_remove(flags.etcd, kind, space, name));
+    } else {
+        TRY(TRY(context.client())
+                .call("DELETE",
+                      fmt::format("/v1/objects/{}/{}/{}", api::url_encode(kind),
+                                  space.empty() ? "-" : api::url_encode(space),
+                                  api::url_encode(name)),
+                      "", kApplyTimeoutMs));
+    }
     context.out << fmt::format("{} {}{}{} deleted\n", kind, space, space.empty() ? "" : "/", name);
     return {};
 }
 
 // The agent reads the manifests and says what they define; then each goes on its own, as far as it is there.
 Result<int> remove_files(Context& context, const Flags& flags) {
-    const auto client = TRY(context.client());
     const auto input = TRY(read_input(flags.files));
-    const json answer = TRY(send(client, input, true));
+    const json answer = TRY(send(context, flags, input, true));
     int code = kDone;
     for (const auto& object : list(answer, "applied")) {
-        const auto done = remove(context, client, text(object, "kind"), text(object, "namespace"),
+        const auto done = remove(context, flags, text(object, "kind"), text(object, "namespace"),
                                  text(object, "name"));
         if (done) continue;
         context.fail(done.error());
@@ -103,7 +114,7 @@ Result<int> remove(Context& context, const Flags& flags) {
     if (!flags.files.empty()) return remove_files(context, flags);
     std::string space = flags.space.empty() ? std::string(kDefaultNamespace) : flags.space;
     if (is_cluster_wide(flags.kind)) space.clear();
-    TRY(remove(context, TRY(context.client()), flags.kind, space, flags.name));
+    TRY(remove(context, flags, flags.kind, space, flags.name));
     return kDone;
 }
 
@@ -124,7 +135,10 @@ Result<int> get(Context& context, const Flags& flags) {
     if (flags.kind != "all") parameters.emplace_back("kind", flags.kind);
     if (!flags.space.empty()) parameters.emplace_back("namespace", flags.space);
     if (!flags.name.empty()) parameters.emplace_back("name", flags.name);
-    const json answer = TRY(TRY(context.client()).get(api::url("/v1/objects", parameters)));
+    const json answer = flags.in_etcd()
+                            ? TRY(etcd_get(flags.etcd, flags.kind == "all" ? "" : flags.kind,
+                                           flags.space, flags.name))
+                            : TRY(TRY(context.client()).get(api::url("/v1/objects", parameters)));
     const json& objects = list(answer, "objects");
     if (objects.empty() && !flags.name.empty())
         return fail(Code::not_found, "there is no {} {}{}: 'beeline get {}' lists what there is",
@@ -141,6 +155,25 @@ Result<int> get(Context& context, const Flags& flags) {
     return kDone;
 }
 
+void add_etcd(CLI::App* verb, const std::shared_ptr<Flags>& flags) {
+    auto& etcd = flags->etcd;
+    auto* endpoints =
+        verb->add_option("--etcd", etcd.endpoints,
+                         "Not the agent but this etcd: http(s)://HOST:PORT, several by commas")
+            ->delimiter(',')
+            ->option_text("URL");
+    const auto more = [&](const char* name, std::string& value, const char* text,
+                          const char* what) {
+        verb->add_option(name, value, text)->needs(endpoints)->option_text(what);
+    };
+    more("--etcd-prefix", etcd.prefix, "Where the objects are kept in it (default: /beeline)",
+         "KEY");
+    more("--etcd-ca", etcd.ca_file, "Certificates that its own is checked with", "FILE");
+    more("--etcd-cert", etcd.certificate, "Certificate of this client", "FILE");
+    more("--etcd-key", etcd.key, "Its key", "FILE");
+    more("--etcd-user", etcd.user, "NAME; the password is in $BEELINE_ETCD_PASSWORD", "NAME");
+}
+
 } // namespace
 
 void register_object_commands(CLI::App& app, Context& context) {
@@ -148,6 +181,7 @@ void register_object_commands(CLI::App& app, Context& context) {
     auto* apply_verb = add_verb(app, "apply", "Create or change objects, all of them or none",
                                 "beeline apply -f shop.yaml\n"
                                 "beeline apply -f manifests/ --dry-run\n"
+                                "beeline apply -f shop.yaml --etcd https://10.0.0.1:2379\n"
                                 "beeline get networkpolicy -o yaml | beeline apply -f -");
     apply_verb
         ->add_option("-f,--file", flags->files,
@@ -155,6 +189,7 @@ void register_object_commands(CLI::App& app, Context& context) {
         ->required()
         ->allow_extra_args(false)
         ->option_text("FILE");
+    add_etcd(apply_verb, flags);
     apply_verb->add_flag("--dry-run", flags->dry_run, "Only check and say what would change");
     on_run(apply_verb, context, [&context, flags] { return apply(context, *flags); });
 
@@ -170,6 +205,7 @@ void register_object_commands(CLI::App& app, Context& context) {
                      "Delete what this manifest defines; a folder or - as for apply")
         ->allow_extra_args(false)
         ->option_text("FILE");
+    add_etcd(delete_verb, flags);
     on_run(delete_verb, context, [&context, flags] { return remove(context, *flags); });
 
     auto* get_verb = add_verb(app, "get", "Show objects as the agent has read them",
@@ -181,6 +217,7 @@ void register_object_commands(CLI::App& app, Context& context) {
     get_verb->add_option("NAME", flags->name, "Only this one");
     get_verb->add_option("-n,--namespace", flags->space, "Only this namespace (default: every one)")
         ->option_text("NAMESPACE");
+    add_etcd(get_verb, flags);
     add_format(get_verb, context,
                {Format::table, Format::wide, Format::json, Format::jsonl, Format::yaml});
     on_run(get_verb, context, [&context, flags] { return get(context, *flags); });

@@ -91,6 +91,32 @@ void print_web(Page& page, const json& status) {
     page.line("web page", login.empty() ? text(web, "url") : login);
 }
 
+void print_nodes(Page& page, const json& status) {
+    const json& nodes = member(status, "nodes");
+    const auto mode = text(nodes, "mode");
+    if (mode.empty() || (mode == "none" && list(nodes, "others").empty())) return;
+    const auto error = text(nodes, "error");
+    page.line("nodes",
+              fmt::format("{} others by {}, packets up to {} bytes{}{}",
+                          list(nodes, "others").size(), mode, number(nodes, "mtu"),
+                          error.empty() ? "" : "; not complete: ", error),
+              error.empty() ? std::string_view{} : kRed);
+    for (const json& node : list(nodes, "others")) {
+        std::vector<std::string> ranges;
+        for (const json& range : list(node, "ranges"))
+            ranges.push_back(range.get<std::string>());
+        const auto path = text(node, "path");
+        page.line("",
+                  fmt::format("{} {}{}: {}", text(node, "name"),
+                              path.empty() ? "without a path" : "at " + path,
+                              flag(node, "ready") ? "" : ", not ready",
+                              ranges.empty() ? "no pod ranges" : joined(ranges, ", ")),
+                  path.empty() || !flag(node, "ready") ? kYellow : std::string_view{});
+    }
+    for (const json& warning : list(nodes, "warnings"))
+        page.line("", warning.get<std::string>(), kYellow);
+}
+
 void print_losses(Page& page, const json& status) {
     const json& losses = member(status, "losses");
     std::vector<std::string> parts;
@@ -149,6 +175,23 @@ void print_kernel_drops(Page& page, const json& status) {
     if (!drops.is_object()) return;
     if (const auto error = text(drops, "error"); !error.empty())
         page.line("kernel drops", "not seen: " + error, kYellow);
+}
+
+void print_capabilities(Page& page, const json& status) {
+    const json& capabilities = member(status, "capabilities");
+    const json& ports = member(capabilities, "host_ports");
+    if (const auto count = number(ports, "count"); count != 0) {
+        if (flag(ports, "from_outside"))
+            page.line("host ports", std::to_string(count));
+        else
+            page.line("host ports", fmt::format("{}, not reached from outside", count), kYellow);
+    }
+    const json& limits = member(capabilities, "limits");
+    if (const auto workloads = number(limits, "workloads"); workloads != 0) {
+        page.line("limits", fmt::format("{} workloads, {} packets delayed, {} dropped", workloads,
+                                        number(limits, "delayed_packets"),
+                                        number(limits, "dropped_packets")));
+    }
 }
 
 void print_features(Context& context, Page& page, const json& status) {
@@ -219,8 +262,10 @@ void print_status(Context& context, const json& status) {
     print_security(page, status);
     print_hubble(page, status);
     print_web(page, status);
+    print_nodes(page, status);
     print_losses(page, status);
     print_kernel_drops(page, status);
+    print_capabilities(page, status);
     print_features(context, page, status);
     print_errors(context, page, status);
     print_tables(context, page, status);

@@ -194,6 +194,7 @@ CniResponse add_after_another(const Call& call, const net::Namespace& netns) {
 Result<json> make_interface(const Call& call, const net::Namespace& netns) {
     CniContext& context = call.context;
     auto workload = describe(call, netns);
+    if (context.may_lease) TRY(context.may_lease());
     workload.addresses = TRY(context.ipam.lease(owner_of(workload), call.config.ips));
     const Plumbing::Spec spec{.container = workload.container,
                               .interface = workload.interface,

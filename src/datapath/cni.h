@@ -22,6 +22,7 @@ struct CniContext {
     std::function<Result<>()> ready = {}; // asked by STATUS; empty: always ready
     // Asked by CHECK: is what the kernel must do for this workload in force? Empty: yes.
     std::function<Result<>(const model::Workload&)> enforced = {};
+    std::function<Result<>()> may_lease = {}; // asked before an address is given; empty: always
 };
 
 struct CniRequest {

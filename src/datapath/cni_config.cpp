@@ -1,5 +1,7 @@
 #include "datapath/cni_config.h"
 
+#include <strings.h>
+
 #include <algorithm>
 
 #include "net/cni_protocol.h"
@@ -17,11 +19,16 @@ constexpr std::size_t kMostHostPorts = 1024;
 constexpr std::uint64_t kLeastRate = 1000;
 constexpr std::uint64_t kMostBits = 1'000'000'000'000'000;
 
-// The member, or null when it is absent or null.
+// The member, or null when it is absent or null. Any case will do, as for the decoders of the reference plugins:
+// containerd sends "IngressRate" and "Servers".
 const json& member(const json& object, const char* key) {
     if (!object.is_object()) return kNothing;
     const auto found = object.find(key);
-    return found == object.end() ? kNothing : *found;
+    if (found != object.end()) return *found;
+    for (const auto& [name, value] : object.items()) {
+        if (::strcasecmp(name.c_str(), key) == 0) return value;
+    }
+    return kNothing;
 }
 
 bool says_something(const json& value) {

@@ -154,11 +154,13 @@ TEST(CniConfig, HostPorts) {
 TEST(CniConfig, Bandwidth) {
     // What containerd sends for an annotation of 10M.
     const auto config = parse_cni_config(json::parse(R"({"name": "n", "runtimeConfig": {"bandwidth":
-        {"ingressRate": 10000000, "ingressBurst": 4294967295, "egressRate": 0, "egressBurst": 4294967295}}})"),
+        {"IngressRate": 10000000, "IngressBurst": 4294967295, "EgressRate": 0, "EgressBurst": 4294967295},
+        "dns": {"Servers": ["10.96.0.10"], "Searches": ["prod.svc.cluster.local"], "Options": ["ndots:5"]}}})"),
                                          "", "");
     ASSERT_TRUE(config) << config.error().message;
     EXPECT_EQ(config->bandwidth.ingress, (model::Rate{10'000'000, 4'294'967'295}));
     EXPECT_EQ(config->bandwidth.egress, model::Rate{});
+    EXPECT_EQ(config->dns["nameservers"], json::array({"10.96.0.10"}));
     EXPECT_TRUE(config->bandwidth.limited());
     EXPECT_FALSE(parse_cni_config({{"name", "n"}}, "", "")->bandwidth.limited());
 }

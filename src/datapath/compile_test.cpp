@@ -44,7 +44,8 @@ protected:
     }
 
     const Compiled& compile() {
-        auto result = datapath::compile({objects, workloads, host_addresses, previous, limits});
+        auto result =
+            datapath::compile({objects, workloads, host_addresses, previous, limits, {}, nodes});
         EXPECT_TRUE(result) << (result ? "" : result.error().message);
         if (result) now = std::move(*result);
         previous = now.tables;
@@ -69,6 +70,7 @@ protected:
     std::vector<net::Ip> host_addresses{ip("10.0.0.254"), ip("192.168.0.1")};
     Tables previous;
     Limits limits;
+    std::vector<RemoteNode> nodes;
     Compiled now;
 };
 
@@ -328,6 +330,52 @@ TEST_F(CompileScale, ThousandPodsUnderOneBroadPolicy) {
     test::add(objects, policy("shop/p").in({pods("")}));
     EXPECT_LT(seconds(), 5.0);
     EXPECT_EQ(now.tables.policy.size(), 1'000'000U);
+}
+
+TEST_F(CompileTest, OtherNodes) {
+    const auto node = [](const std::string& name, const std::string& address,
+                         const std::string& range) {
+        RemoteNode made;
+        made.name = name;
+        made.path.addr = to_abi(ip(address));
+        made.addresses = {ip(address)};
+        made.ranges = {test::cidr(range)};
+        return made;
+    };
+    const auto at = [&](const std::string& prefix) {
+        return now.tables.ipcache.at(to_abi(test::cidr(prefix)));
+    };
+    nodes = {node("a", "192.0.2.1", "10.1.0.0/24"), node("b", "192.0.2.2", "10.2.0.0/24")};
+    pod("shop/far", "10.2.0.9", {{"app", "far"}});
+    auto& astray = pod("shop/static", "172.16.0.1");
+    astray.node = "a";
+    workload("shop/near", {"10.0.0.1"}, {{"app", "near"}});
+    test::add(objects,
+              policy("shop/near").in({test::block("10.2.0.0/28"), test::block("10.0.0.0/8")}));
+    compile();
+    const auto a = at("10.1.0.0/24").node;
+    const auto b = at("10.2.0.0/24").node;
+    EXPECT_NE(a, 0);
+    EXPECT_NE(b, 0);
+    EXPECT_NE(a, b);
+    EXPECT_EQ(at("10.2.0.9/32").node, b);
+    EXPECT_EQ(at("172.16.0.1/32").node, a);
+    EXPECT_EQ(at("10.2.0.0/28").node, b) << "a policy's CIDR inside of the range";
+    EXPECT_EQ(at("10.0.0.0/8").node, 0);
+    EXPECT_EQ(at("10.2.0.0/24").identity, at("10.0.0.0/8").identity) << "strangers in the range";
+    EXPECT_EQ(at("192.0.2.2/32").node, b);
+    EXPECT_EQ(at("192.0.2.2/32").flags, BL_IPC_NODE);
+    EXPECT_EQ(at("192.0.2.2/32").identity, std::uint32_t{BL_ID_remote_node});
+    EXPECT_EQ(now.directory->by_address.at(ip("192.0.2.2")).name, "b");
+    EXPECT_TRUE(allowed("10.2.0.9", "10.0.0.1"));
+    EXPECT_FALSE(allowed("192.0.2.2", "10.0.0.1")) << "another node is no own host";
+
+    // Numbers stay, and that of a node that goes is not given to another in the same change.
+    nodes = {node("0", "192.0.2.9", "10.9.0.0/24"), nodes[1]};
+    compile();
+    EXPECT_EQ(at("10.2.0.0/24").node, b);
+    EXPECT_NE(at("10.9.0.0/24").node, a);
+    EXPECT_EQ(now.tables.nodes.size(), 2U);
 }
 
 } // namespace

@@ -74,6 +74,14 @@ Result<> install_firewall(const FirewallOptions& options) {
         "add rule inet beeline refused meta mark {0:#x} reject with icmpx type port-unreachable\n",
         BL_MARK_REFUSE);
     text += chain("outward", "nat hook postrouting priority srcnat");
+    // Every flow inside has an outer port of its own: tracking them would cost more than the tunnel.
+    for (const char* hook : {"prerouting", "output"}) {
+        const auto name = fmt::format("tunnel_{}", hook);
+        text += chain(name.c_str(), fmt::format("filter hook {} priority raw", hook).c_str());
+        if (options.tunnel_port != 0)
+            text += fmt::format("add rule inet beeline {} udp dport {} notrack\n", name,
+                                options.tunnel_port);
+    }
     if (options.masquerade) {
         if (options.range4) text += masquerade("ip", *options.range4, options.cluster);
         if (options.range6) text += masquerade("ip6", *options.range6, options.cluster);

@@ -3,6 +3,7 @@
 // reset or an ICMP unreachable, and leading what comes from outside to a host port on to its workload.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,6 +18,8 @@ struct FirewallOptions {
     std::optional<net::Prefix> range4; // workloads' ranges
     std::optional<net::Prefix> range6;
     bool masquerade = true;
+    std::uint16_t tunnel_port =
+        0; // UDP port whose packets the host's connection tracking leaves alone; 0: none
     std::vector<net::Prefix>
         cluster; // ranges of other nodes: reached under the workload's own address
 };

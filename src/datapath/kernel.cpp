@@ -159,6 +159,7 @@ struct Kernel::State {
     std::unique_ptr<ebpf::Object> sock;
     bool tcx = true;
     std::map<std::string, Operations> operations;
+    std::map<std::string, int> beside; // maps of other objects
     std::vector<Uplink> uplinks;
 
     [[nodiscard]] std::string links() const { return options.pins + "/links"; }
@@ -357,6 +358,9 @@ void Kernel::detach_all_but(const std::vector<model::Workload>& workloads) {
     for (const auto& workload : workloads) {
         kept.insert(state_->link(workload.ifindex, "from_pod"));
         kept.insert(state_->link(workload.ifindex, "to_pod"));
+        if (!workload.bandwidth.limited()) continue;
+        kept.insert(state_->link(workload.ifindex, "limit_out"));
+        kept.insert(state_->link(workload.ifindex, "limit_in"));
     }
     for (const Uplink& uplink : state_->uplinks)
         kept.insert(state_->link(uplink));
@@ -450,6 +454,8 @@ const std::map<std::string, Kernel::Operations>& Kernel::operations() const {
 Result<int> Kernel::map(const std::string& name) const {
     if (auto fd = state_->pod->map(name)) return fd;
     if (auto fd = state_->sock->map(name)) return fd;
+    if (const auto found = state_->beside.find(name); found != state_->beside.end())
+        return found->second;
     return fail(Code::not_found, "no map is called '{}': see 'beeline map list'", name);
 }
 
@@ -457,6 +463,14 @@ Result<int> Kernel::program(const std::string& name) const {
     if (auto fd = state_->pod->program(name)) return fd;
     return state_->sock->program(name);
 }
+
+std::string Kernel::map_pins() const { return state_->options.pins + "/maps"; }
+
+void Kernel::add_map(const std::string& name, int fd) { state_->beside[name] = fd; }
+
+std::string Kernel::links() const { return state_->links(); }
+
+bool Kernel::tcx() const { return state_->tcx; }
 
 void Kernel::remove_pins(const std::string& pins) {
     std::error_code error;

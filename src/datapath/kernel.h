@@ -95,6 +95,12 @@ public:
     // Descriptor of a map by name, for dumps and tests.
     [[nodiscard]] Result<int> map(const std::string& name) const;
     [[nodiscard]] Result<int> program(const std::string& name) const;
+    // For objects beside these: where maps and links are pinned, and whether the kernel has tcx.
+    [[nodiscard]] std::string map_pins() const;
+    // Makes a map of such an object known by its name; the descriptor stays its owner's and must outlive this.
+    void add_map(const std::string& name, int fd);
+    [[nodiscard]] std::string links() const;
+    [[nodiscard]] bool tcx() const;
 
     // Removes every pin of an instance; attachments end with their links.
     static void remove_pins(const std::string& pins);

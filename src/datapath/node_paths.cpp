@@ -102,15 +102,28 @@ Result<> NodePaths::install() {
     const auto attempt = [&](const net::NetlinkRequest& request) {
         if (auto done = netlink_.run(request); !done && outcome) outcome = std::move(done);
     };
+    std::vector<net::Route> there;
     for (const auto& route : TRY(netlink_.routes())) {
         if (route.protocol != kRouteProtocol) continue;
+        there.push_back(route);
         const bool wanted =
             std::any_of(plan_.routes.begin(), plan_.routes.end(),
                         [&](const net::Route& wish) { return same_place(wish, route); });
         if (!wanted) attempt(net::delete_route(route));
     }
-    for (const auto& route : plan_.routes)
-        attempt(net::replace_route(route));
+    // A route that is as it was left is not touched: the kernel would forget what it knows of all ways.
+    for (const auto& route : plan_.routes) {
+        const bool stands =
+            std::find(installed_.begin(), installed_.end(), route) != installed_.end() &&
+            std::any_of(there.begin(), there.end(),
+                        [&](const net::Route& other) { return same_place(route, other); });
+        if (!stands) attempt(net::replace_route(route));
+    }
+    installed_ = outcome ? plan_.routes : std::vector<net::Route>{};
+    if (options_.mode != NodeMode::vxlan) {
+        const auto device = netlink_.link(std::string_view(options_.device));
+        if (device && device->kind == "vxlan") attempt(net::delete_link(device->index));
+    }
     return outcome;
 }
 

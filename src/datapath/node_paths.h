@@ -30,6 +30,7 @@ private:
     NodePathOptions options_;
     net::Netlink netlink_;
     NodePlan plan_;
+    std::vector<net::Route> installed_;
     std::uint32_t tunnel_ = 0;
 };
 

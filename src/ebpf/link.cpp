@@ -49,7 +49,7 @@ bool alive(int link, Hook hook, int target) {
 
 } // namespace
 
-Result<> attach_pinned(int program, Hook hook, int target, const std::string& pin) {
+Result<> attach_pinned(int program, Hook hook, int target, const std::string& pin, bool first) {
     const Fd old(bpf_obj_get(pin.c_str()));
     if (old) {
         if (alive(old.get(), hook, target) && bpf_link_update(old.get(), program, nullptr) == 0)
@@ -59,6 +59,7 @@ Result<> attach_pinned(int program, Hook hook, int target, const std::string& pi
     }
     bpf_link_create_opts options{};
     options.sz = sizeof options;
+    if (first) options.flags = BPF_F_BEFORE;
     const Fd link(bpf_link_create(program, target, attach_type(hook), &options));
     if (!link) return fail_errno(errno, "cannot attach " + pin);
     if (const int error = bpf_obj_pin(link.get(), pin.c_str()); error != 0) {
@@ -80,7 +81,7 @@ Result<Fd> pinned_program(const std::string& pin) {
     return program;
 }
 
-Result<> attach_clsact(int program, Hook hook, int ifindex) {
+Result<> attach_clsact(int program, Hook hook, int ifindex, std::uint32_t handle) {
     bpf_tc_hook where{};
     where.sz = sizeof where;
     where.ifindex = ifindex;
@@ -91,7 +92,7 @@ Result<> attach_clsact(int program, Hook hook, int ifindex) {
     bpf_tc_opts options{};
     options.sz = sizeof options;
     options.prog_fd = program;
-    options.handle = 1;
+    options.handle = handle;
     options.priority = 1;
     options.flags = BPF_TC_F_REPLACE;
     if (const int error = bpf_tc_attach(&where, &options); error != 0) {

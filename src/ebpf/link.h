@@ -28,13 +28,16 @@ enum class Hook {
 // Attaches `program` to `target` (an ifindex of the current network namespace, or a cgroup's fd)
 // and pins the link at `pin`. When a link is pinned there already and still lives on the same
 // target its program is replaced without a gap; a dead one is replaced by a new link.
-Result<> attach_pinned(int program, Hook hook, int target, const std::string& pin);
+// `first`: before the other programs of the device.
+Result<> attach_pinned(int program, Hook hook, int target, const std::string& pin,
+                       bool first = false);
 
 // The program that a pinned link runs.
 Result<Fd> pinned_program(const std::string& pin);
 
 // Kernels before 6.6: the classic clsact hook. Idempotent.
-Result<> attach_clsact(int program, Hook hook, int ifindex);
+// Each handle is one program; a new one runs before those that are there.
+Result<> attach_clsact(int program, Hook hook, int ifindex, std::uint32_t handle = 1);
 
 // Attachments that end with the descriptor.
 Result<Fd> attach_tp_btf(int program);

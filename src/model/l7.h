@@ -67,6 +67,13 @@ struct L7 {
     Dns dns;
 };
 
+// What differs between messages that say the same otherwise, so that they can share one value; 0: the value says it.
+struct L7Numbers {
+    std::uint64_t latency_ns = 0;
+    std::uint64_t request_bytes = 0;
+    std::uint64_t response_bytes = 0;
+};
+
 std::string_view to_string(L7::Protocol protocol);
 
 } // namespace beeline::model

@@ -400,9 +400,9 @@ void Graph::add(const RecordView& record) {
         if (l7->type != model::L7::Type::response) break;
         count(&Cell::requests);
         if (l7->status == model::L7::Status::error) count(&Cell::errors);
-        if (l7->latency_ns != 0) {
-            edge->window.latency(second, l7->latency_ns);
-            total_->latency(second, l7->latency_ns);
+        if (const auto latency_ns = numbers_of(record).latency_ns; latency_ns != 0) {
+            edge->window.latency(second, latency_ns);
+            total_->latency(second, latency_ns);
         }
         break;
     case Kind::replied:

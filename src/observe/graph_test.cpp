@@ -31,6 +31,7 @@ protected:
     Record answer(std::int64_t second, std::uint64_t latency_ns, bool failed = false) {
         Record made = record(testing::opened(), second);
         made.kind = model::Flow::Kind::l7;
+        made.packets = made.bytes = {}; // numbers of a shared message, in such flows
         auto l7 = std::make_shared<model::L7>();
         l7->type = model::L7::Type::response;
         l7->status = failed ? model::L7::Status::error : model::L7::Status::ok;

@@ -54,6 +54,8 @@ struct L7Ingest::Connection {
     std::array<l7::Unwrap, 2> unwrap{};
     std::optional<std::uint8_t> plain_view; // whose plain text is read, if both ends' can be seen
     std::array<l7::Unwrap, 2> plain_unwrap{};
+    model::L7Protocols wanted = 0; // of choice_ `wanted_choice`
+    std::uint64_t wanted_choice = 0;
     Record base;
 };
 
@@ -123,6 +125,7 @@ void L7Ingest::name(Connection& connection, const FlowEvent& event) {
     connection.base.bytes = {};
     connection.base.tcp_flags = {};
     connection.named = true;
+    connection.wanted_choice = 0;
 }
 
 // The one of that moment; an older one of the same ends has ended. Null: not known, or `opened_ns` is one that ended.
@@ -156,7 +159,9 @@ L7Ingest::Connection* L7Ingest::by_service(const bl_flow_key& key) {
 }
 
 L7Ingest::Connection* L7Ingest::by_id(std::uint64_t id) {
-    const auto found = ids_.find(id & ~std::uint64_t{1});
+    id &= ~std::uint64_t{1};
+    if (current_ != nullptr && current_->id == id) return current_;
+    const auto found = ids_.find(id);
     return found == ids_.end() ? nullptr : &*found->second;
 }
 
@@ -221,7 +226,7 @@ void L7Ingest::payload(const L7Record& record) {
             chunk.data = record.data;
             chunk.time_ns = record.time_ns;
             chunk.first = connection.first;
-            tracker_.chunk(chunk);
+            give(connection, chunk);
         }
     }
     if (!tcp) return;
@@ -268,7 +273,13 @@ void L7Ingest::plain_text(const L7Record& record) {
     chunk.data = record.data;
     chunk.time_ns = record.time_ns;
     chunk.first = record.first;
+    give(*connection, chunk);
+}
+
+void L7Ingest::give(Connection& connection, const l7::Chunk& chunk) {
+    current_ = &connection;
     tracker_.chunk(chunk);
+    current_ = nullptr;
 }
 
 void L7Ingest::end(Order::iterator connection) {
@@ -297,19 +308,23 @@ void L7Ingest::give_up(std::uint64_t id, l7::GiveUp) {
     }
 }
 
-bool L7Ingest::wanted(const Connection& connection, model::L7::Protocol protocol) {
+bool L7Ingest::wanted(Connection& connection, model::L7::Protocol protocol) {
     if (chosen_changed_.load(std::memory_order_acquire)) {
         const std::lock_guard lock(mutex_);
         chosen_ = next_chosen_;
+        ++choice_;
         chosen_changed_.store(false, std::memory_order_relaxed);
     }
-    if (!chosen_) return false;
-    const auto& path = connection.base.context->path;
-    for (const std::uint32_t endpoint : path.endpoint) {
-        const auto found = chosen_->find(endpoint);
-        if (found != chosen_->end() && (found->second & model::l7_bit(protocol)) != 0) return true;
+    if (connection.wanted_choice != choice_) {
+        connection.wanted_choice = choice_;
+        connection.wanted = 0;
+        for (const std::uint32_t endpoint : connection.base.context->path.endpoint) {
+            if (!chosen_) break;
+            const auto found = chosen_->find(endpoint);
+            if (found != chosen_->end()) connection.wanted |= found->second;
+        }
     }
-    return false;
+    return (connection.wanted & model::l7_bit(protocol)) != 0;
 }
 
 void L7Ingest::learn(const Connection& connection, const model::L7& message,
@@ -324,17 +339,30 @@ void L7Ingest::learn(const Connection& connection, const model::L7& message,
 
 void L7Ingest::message(std::uint64_t id, std::uint64_t time_ns,
                        std::shared_ptr<const model::L7> message) {
-    const Connection* connection = by_id(id);
+    Connection* connection = by_id(id);
     if (connection == nullptr || !message) return;
     learn(*connection, *message, time_ns);
-    if (!wanted(*connection, message->protocol)) {
+    store(*connection, time_ns, message, {});
+}
+
+void L7Ingest::shared_message(std::uint64_t id, std::uint64_t time_ns,
+                              const std::shared_ptr<const model::L7>& message,
+                              const model::L7Numbers& numbers) {
+    if (Connection* connection = by_id(id)) store(*connection, time_ns, message, numbers);
+}
+
+void L7Ingest::store(Connection& connection, std::uint64_t time_ns,
+                     const std::shared_ptr<const model::L7>& message,
+                     const model::L7Numbers& numbers) {
+    if (!wanted(connection, message->protocol)) {
         ++counts_.unwanted;
         return;
     }
-    Record record = connection->base;
-    record.time_ns = clock_.realtime(time_ns);
-    record.l7 = std::move(message);
-    store_.append(std::move(record));
+    connection.base.time_ns = clock_.realtime(time_ns);
+    set_numbers(connection.base, numbers);
+    RecordView record = view(connection.base);
+    record.l7 = &message;
+    store_.append(record);
     ++counts_.messages;
     unpublished_ = true;
 }

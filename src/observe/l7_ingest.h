@@ -81,6 +81,9 @@ private:
 
     void message(std::uint64_t connection, std::uint64_t time_ns,
                  std::shared_ptr<const model::L7> message) override;
+    void shared_message(std::uint64_t connection, std::uint64_t time_ns,
+                        const std::shared_ptr<const model::L7>& message,
+                        const model::L7Numbers& numbers) override;
     void give_up(std::uint64_t connection, l7::GiveUp reason) override;
 
     void introduce(const L7Record& record);
@@ -94,7 +97,10 @@ private:
     Connection& add(const bl_flow_key& client, std::uint64_t opened_ns);
     bool ask(Connection& connection);
     void stop(Connection& connection);
-    [[nodiscard]] bool wanted(const Connection& connection, model::L7::Protocol protocol);
+    void give(Connection& connection, const l7::Chunk& chunk);
+    void store(Connection& connection, std::uint64_t time_ns,
+               const std::shared_ptr<const model::L7>& message, const model::L7Numbers& numbers);
+    [[nodiscard]] bool wanted(Connection& connection, model::L7::Protocol protocol);
     void learn(const Connection& connection, const model::L7& message, std::uint64_t time_ns);
 
     Store& store_;
@@ -116,6 +122,8 @@ private:
     std::shared_ptr<const Chosen> next_chosen_; // under mutex_
     std::atomic<bool> chosen_changed_{false};
     std::shared_ptr<const Chosen> chosen_;
+    std::uint64_t choice_ = 1;      // counts changes of chosen_
+    Connection* current_ = nullptr; // whose chunk the tracker has
 
     mutable std::mutex counts_mutex_; // of published_ only
     L7Counts published_;

@@ -69,6 +69,16 @@ RecordView view(const Record& record) {
     return out;
 }
 
+std::shared_ptr<const model::L7> message_of(const RecordView& record) {
+    if (record.packets[0] == 0 && record.bytes[0] == 0 && record.bytes[1] == 0) return *record.l7;
+    auto message = std::make_shared<model::L7>(**record.l7);
+    const model::L7Numbers numbers = numbers_of(record);
+    message->latency_ns = numbers.latency_ns;
+    message->request_bytes = numbers.request_bytes;
+    message->response_bytes = numbers.response_bytes;
+    return message;
+}
+
 model::Flow to_flow(const RecordView& record, std::uint64_t number) {
     model::Flow flow;
     flow.number = number;
@@ -99,11 +109,12 @@ model::Flow to_flow(const RecordView& record, std::uint64_t number) {
     flow.icmp_code = record.icmp_code;
     for (std::size_t side = 0; side < 2; ++side) {
         flow.tcp_flags[side] = record.tcp_flags[side];
+        if (record.l7) continue;
         flow.packets[side] = record.packets[side];
         flow.bytes[side] = record.bytes[side];
     }
     flow.interface = value_or_empty(context.interface);
-    if (record.l7) flow.l7 = *record.l7;
+    if (record.l7) flow.l7 = message_of(record);
     return flow;
 }
 

@@ -38,7 +38,8 @@ struct Context {
 struct Record {
     std::int64_t time_ns = 0; // CLOCK_REALTIME, as opened_ns
     std::int64_t opened_ns = 0;
-    std::array<std::uint64_t, 2> packets{}; // of kind lost: [0] is how many
+    std::array<std::uint64_t, 2>
+        packets{}; // of kind lost: [0] is how many; of kind l7: see set_numbers()
     std::array<std::uint64_t, 2> bytes{};
     std::shared_ptr<const Context> context; // null in kind lost only
     std::array<std::shared_ptr<const ProcessInfo>, 2> process;
@@ -72,6 +73,23 @@ struct RecordView {
     Owners owners{};
 };
 RecordView view(const Record& record);
+
+// Flows of kind l7 have no packets of their own: what their shared message does not say lies there.
+inline void set_numbers(Record& record, const model::L7Numbers& numbers) {
+    record.packets[0] = numbers.latency_ns;
+    record.bytes = {numbers.request_bytes, numbers.response_bytes};
+}
+// Precondition: record.l7.
+inline model::L7Numbers numbers_of(const RecordView& record) {
+    const model::L7& l7 = **record.l7;
+    const auto either = [](std::uint64_t own, std::uint64_t shared) {
+        return own != 0 ? own : shared;
+    };
+    return {either(record.packets[0], l7.latency_ns), either(record.bytes[0], l7.request_bytes),
+            either(record.bytes[1], l7.response_bytes)};
+}
+// The message with its numbers; the shared one when that has them.
+std::shared_ptr<const model::L7> message_of(const RecordView& record);
 
 // Where events get lost.
 inline constexpr const char* kLostInRing = "ring"; // the kernel found no room in bl_flows

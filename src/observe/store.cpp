@@ -209,6 +209,7 @@ struct Store::State {
     std::uint64_t next;
     Places<2 * kChunk> context_places;
     Places<4 * kChunk> process_places;
+    Places<2 * kChunk> l7_places;
 };
 
 struct Reader::Position {
@@ -328,7 +329,7 @@ Store::Store(std::size_t capacity, std::uint64_t first)
     : state_(std::make_shared<State>(capacity, first)) {}
 Store::~Store() = default;
 
-void Store::append(Record record) {
+void Store::append(const RecordView& record) {
     State& state = *state_;
     const std::lock_guard turn(state.producers);
     std::size_t index = state.newest ? state.newest->count.load(std::memory_order_relaxed) : kChunk;
@@ -336,6 +337,7 @@ void Store::append(Record record) {
         state.newest = std::make_shared<Chunk>(state.next);
         state.context_places.clear();
         state.process_places.clear();
+        state.l7_places.clear();
         index = 0;
         std::vector<std::shared_ptr<Chunk>> dropped; // freed after the lock
         const std::lock_guard lock(state.mutex);
@@ -353,23 +355,28 @@ void Store::append(Record record) {
     packed.bytes = record.bytes;
     packed.port = record.port;
     packed.kind = record.kind;
-    packed.detail = is_icmp(record.context.get())
+    packed.detail = is_icmp(record.context)
                         ? std::array<std::uint8_t, 2>{record.icmp_type, record.icmp_code}
                         : record.tcp_flags;
     packed.context = kNone;
     if (record.context) {
-        std::uint16_t& place = state.context_places.find(record.context.get());
-        if (place == kNone) place = chunk.contexts.add(std::move(record.context));
+        std::uint16_t& place = state.context_places.find(record.context);
+        if (place == kNone) place = chunk.contexts.add(*record.owners.context);
         packed.context = place;
     }
     for (std::size_t side = 0; side < 2; ++side) {
         packed.process[side] = kNone;
         if (!record.process[side]) continue;
-        std::uint16_t& place = state.process_places.find(record.process[side].get());
-        if (place == kNone) place = chunk.processes.add(std::move(record.process[side]));
+        std::uint16_t& place = state.process_places.find(record.process[side]);
+        if (place == kNone) place = chunk.processes.add(*record.owners.process[side]);
         packed.process[side] = place;
     }
-    packed.l7 = record.l7 ? chunk.l7.add(std::move(record.l7)) : kNone;
+    packed.l7 = kNone;
+    if (record.l7) {
+        std::uint16_t& place = state.l7_places.find(record.l7->get());
+        if (place == kNone) place = chunk.l7.add(*record.l7);
+        packed.l7 = place;
+    }
     state.newest->count.store(index + 1, std::memory_order_release);
     ++state.next;
 }

@@ -47,7 +47,9 @@ public:
     Store& operator=(const Store&) = delete;
 
     // Any thread.
-    void append(Record record);
+    void append(const Record& record) { append(view(record)); }
+    // Takes shares of what is pointed to only where the newest chunk has none yet.
+    void append(const RecordView& record);
     // Lets the readers know what was appended, and wakes the followers that wait. Once per batch.
     void publish();
 

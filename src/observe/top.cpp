@@ -52,10 +52,11 @@ void Top::add(const RecordView& record) {
     TopRow& server = *ends[1];
     ++server.requests;
     if (l7.status == model::L7::Status::error) ++server.errors;
-    if (l7.latency_ns == 0) return;
-    server.latency_sum_ns += l7.latency_ns;
+    const std::uint64_t latency_ns = numbers_of(record).latency_ns;
+    if (latency_ns == 0) return;
+    server.latency_sum_ns += latency_ns;
     ++server.latency_count;
-    const auto bucket = static_cast<std::size_t>(std::bit_width(l7.latency_ns));
+    const auto bucket = static_cast<std::size_t>(std::bit_width(latency_ns));
     ++server.latency[std::min(bucket, server.latency.size() - 1)];
 }
 

@@ -152,6 +152,17 @@ Result<std::string> read_kind(const yaml::Node& root) {
     return node->string();
 }
 
+Result<Manifest> read_body(const KindFacts& facts, const yaml::Node& root) {
+    const auto top = TRY(root.map(facts.fields));
+    Manifest out;
+    out.kind = facts.kind;
+    out.line = root.line();
+    const Reading in{top, TRY(read_metadata(top, facts)), out.warnings};
+    out.name = in.metadata.name;
+    TRY(read_object(out, in));
+    return out;
+}
+
 Failure unknown_kind(const yaml::Node& root, std::string_view kind) {
     std::vector<std::string_view> names;
     for (const auto& facts : kinds())
@@ -214,14 +225,13 @@ Result<Manifest> read_manifest(const yaml::Node& root) {
                                     [&](const KindFacts& each) { return each.name == kind; });
     if (facts == kinds().end()) return unknown_kind(root, kind);
     TRY(check_api_version(root, facts->api_version));
-    const auto top = TRY(root.map(facts->fields));
-    Manifest out;
-    out.kind = facts->kind;
-    out.line = root.line();
-    const Reading in{top, TRY(read_metadata(top, *facts)), out.warnings};
-    out.name = in.metadata.name;
-    TRY(read_object(out, in));
-    return out;
+    return read_body(*facts, root);
+}
+
+Result<Manifest> read_manifest(ObjectKind kind, const yaml::Node& root) {
+    const auto facts = std::find_if(kinds().begin(), kinds().end(),
+                                    [&](const KindFacts& each) { return each.kind == kind; });
+    return read_body(*facts, root);
 }
 
 Result<std::vector<Manifest>> read_manifests(std::string_view text, std::string_view file,

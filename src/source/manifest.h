@@ -44,5 +44,7 @@ Result<std::vector<Manifest>> read_manifests(std::string_view text, std::string_
 
 // One object from a mapping that has been read already; `yaml` stays empty.
 Result<Manifest> read_manifest(const yaml::Node& root);
+// The same for one whose kind is known: items of an API server's lists do not say it.
+Result<Manifest> read_manifest(ObjectKind kind, const yaml::Node& root);
 
 } // namespace beeline::source

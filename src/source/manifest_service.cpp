@@ -48,6 +48,8 @@ Result<> read_cluster_ips(model::Service& out, Shape& shape, const yaml::Map& sp
             return nodes.front().fail("a Service of type ExternalName has no cluster address");
         return {};
     }
+    // Another program of the cluster may serve it.
+    if (nodes.empty() && spec.node().lenient()) return {};
     if (nodes.empty()) {
         return spec.node().failure_of("clusterIP", "this setting has no API server to assign one: "
                                                    "give an address of your service range or None");
@@ -297,8 +299,11 @@ Result<model::Service> read_service(const Reading& in) {
     TRY(check_external_name(spec, shape));
     TRY(check_outside(spec, shape, in));
     TRY(check_status(in.top));
-    TRY(spec.choice_or("trafficDistribution", {"PreferClose", "PreferSameZone", "PreferSameNode"},
-                       ""));
+    // A hint, which later versions of the API have more words for.
+    if (!spec.node().lenient()) {
+        TRY(spec.choice_or("trafficDistribution",
+                           {"PreferClose", "PreferSameZone", "PreferSameNode"}, ""));
+    }
     if (TRY(spec.choice_or("internalTrafficPolicy", {"Cluster", "Local"}, "Cluster")) == "Local") {
         in.warn_of(spec, "internalTrafficPolicy",
                    "Local is not done yet: every ready endpoint is used");

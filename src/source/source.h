@@ -60,6 +60,13 @@ struct SourceState {
     std::uint64_t events = 0; // changes that were read
 };
 
+// A pod of this node whose network could not be made.
+struct FailedPod {
+    model::ObjectName name;
+    std::string uid; // as the runtime gave it; may be empty
+    std::string message;
+};
+
 // What this machine is and has.
 struct Announcement {
     model::ClusterNode node;
@@ -79,8 +86,16 @@ public:
     Source(const Source&) = delete;
     Source& operator=(const Source&) = delete;
 
-    // Publishes what is known (also an empty set) and goes on from now. Does not wait for a server.
+    // Publishes what is known (also an empty set; nothing at all while a server has to be asked first) and goes on from now.
+    // Does not wait for a server.
     virtual Result<> start(loop::Loop& loop) = 0;
+
+    // Where the place wants to hear of this node (Kubernetes: a condition of the Node, events of pods) it is told. Not waited for.
+    virtual void network_works(bool works, const std::string& why) {
+        (void)works;
+        (void)why;
+    }
+    virtual void pod_failed(const FailedPod& pod) { (void)pod; }
 
     // Where other machines learn of this one by the source, they do from now on; elsewhere nothing happens.
     virtual void announce(Announcement) {}

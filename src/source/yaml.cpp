@@ -122,6 +122,10 @@ std::optional<std::size_t> key_position(const Tree& tree, const Value& map, std:
 
 Failure failure_at(const Tree& tree, const Value& place, const std::string& path,
                    std::string_view message) {
+    if (place.line == 0) {
+        return beeline::fail(Code::invalid, "{}: {}{}{}", tree.file, path, path.empty() ? "" : ": ",
+                             message);
+    }
     return beeline::fail(Code::invalid, "{}:{}:{}: {}{}{}", tree.file, place.line, place.column,
                          path, path.empty() ? "" : ": ", message);
 }
@@ -253,6 +257,8 @@ bool Node::is_integer() const {
     return value.kind == Value::Kind::scalar && !value.quoted && is_decimal(value.text);
 }
 
+bool Node::lenient() const { return tree_->lenient; }
+
 unsigned Node::line() const { return tree_->values[index_].line; }
 
 unsigned Node::column() const { return tree_->values[index_].column; }
@@ -335,6 +341,7 @@ Result<Map> Node::map(std::vector<std::string_view> fields) const {
         return fail("expected a mapping, found {}", describe(value));
     for (std::size_t i = 0; i < value.children.size(); i += 2) {
         const Value& key = tree_->values[value.children[i]];
+        if (tree_->lenient) break;
         if (std::find(fields.begin(), fields.end(), key.text) != fields.end()) continue;
         const auto near = nearest(key.text, fields);
         if (!near.empty())

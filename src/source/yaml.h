@@ -65,6 +65,8 @@ public:
         return failure(fmt::format(format, std::forward<Args>(args)...));
     }
     [[nodiscard]] Failure failure(std::string_view message) const;
+    // Whether mappings may have fields that nobody asked for, as an API server that is newer sends them.
+    [[nodiscard]] bool lenient() const;
     // Of a mapping: the same for one of its fields, at the key when it is there.
     [[nodiscard]] Failure failure_of(std::string_view key, std::string_view message) const;
 

@@ -120,6 +120,27 @@ void TestNode::world(std::string_view prefix, std::uint32_t identity) {
     wanted_.ipcache[key] = bl_ipcache{.identity = identity, .node = 0, .flags = 0};
 }
 
+void TestNode::node(std::uint32_t number, std::string_view address, unsigned n, bool tunnel) {
+    bl_node node{};
+    node.addr = addr(address);
+    node.ifindex = ifindexes_[n];
+    node.mtu = 1500;
+    node.flags = tunnel ? BL_NODE_TUNNEL : 0;
+    node.hop4 = 0x0200000a; // any
+    node.hop6 = addr("fd00::2");
+    wanted_.nodes[number] = node;
+}
+
+void TestNode::no_node(std::uint32_t number) { wanted_.nodes.erase(number); }
+
+void TestNode::remote(std::string_view prefix, std::uint32_t identity, std::uint32_t number,
+                      bool itself) {
+    world(prefix, identity);
+    auto& entry = wanted_.ipcache[datapath::to_abi(net::Prefix::parse(prefix).value())];
+    entry.node = static_cast<__u16>(number);
+    entry.flags = itself ? BL_IPC_NODE : 0;
+}
+
 void TestNode::allow(std::uint32_t subject, int direction, std::uint32_t peer, int proto, int port,
                      std::uint32_t rule, bool deny) {
     bl_policy_key key{};
@@ -204,6 +225,16 @@ Row TestNode::from_pod_as(unsigned n, const Packet& packet) {
 
 Row TestNode::to_pod(unsigned n, const Packet& packet, std::uint32_t ingress) {
     return run("bl_to_pod", packet.bytes(), {.ifindex = ifindexes_[n], .ingress_ifindex = ingress});
+}
+
+Row TestNode::from_tunnel(unsigned n, const Packet& packet) {
+    return run("bl_from_tunnel", packet.bytes(),
+               {.ifindex = ifindexes_[n], .ingress_ifindex = ifindexes_[n]});
+}
+
+Row TestNode::from_netdev(unsigned n, const Packet& packet) {
+    return run("bl_from_netdev", packet.bytes(),
+               {.ifindex = ifindexes_[n], .ingress_ifindex = ifindexes_[n]});
 }
 
 std::vector<bl_flow_event> TestNode::events() {

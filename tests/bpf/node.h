@@ -37,6 +37,12 @@ public:
     void endpoint(unsigned n, std::string_view address, std::uint32_t identity, unsigned flags = 0);
     void host(std::string_view address);
     void world(std::string_view prefix, std::uint32_t identity);
+    // Another node, reached over the interface of workload n; its packets may have 1500 bytes.
+    void node(std::uint32_t number, std::string_view address, unsigned n, bool tunnel);
+    void no_node(std::uint32_t number);
+    // An address or range there.
+    void remote(std::string_view prefix, std::uint32_t identity, std::uint32_t number,
+                bool itself = false);
     void allow(std::uint32_t subject, int direction, std::uint32_t peer, int proto = 0,
                int port = -1, std::uint32_t rule = 1, bool deny = false);
     void service(std::string_view address, std::uint16_t port, int proto, std::uint32_t id,
@@ -51,6 +57,10 @@ public:
     Row from_pod_as(unsigned n, const Packet& packet);
     // To workload n from the host's stack; ingress: the interface it came in by, 0 for the host itself.
     Row to_pod(unsigned n, const Packet& packet, std::uint32_t ingress = 0);
+
+    // From another node by interface n.
+    Row from_tunnel(unsigned n, const Packet& packet);
+    Row from_netdev(unsigned n, const Packet& packet);
 
     std::vector<bl_flow_event> events();
     std::size_t connections();

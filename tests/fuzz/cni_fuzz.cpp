@@ -8,6 +8,7 @@
 
 #include "cni/invocation.h"
 #include "datapath/cni_config.h"
+#include "datapath/workloads.h"
 
 namespace {
 
@@ -20,6 +21,31 @@ std::string take(std::string_view& text, char separator) {
 
 void require(bool condition) {
     if (!condition) std::abort();
+}
+
+// What was accepted is in bounds, and survives the agent's restart.
+void check_capabilities(const beeline::datapath::CniConfig& config) {
+    require(config.host_ports.size() <= 1024);
+    for (std::size_t i = 0; i < config.host_ports.size(); ++i) {
+        const auto& port = config.host_ports[i];
+        require(port.port != 0 && port.target != 0 && (port.v4 || port.v6));
+        require(port.address.is_zero() || port.v4 == port.address.is_v4());
+        for (std::size_t j = 0; j < i; ++j)
+            require(!overlap(port, config.host_ports[j]));
+    }
+    for (const auto& rate : {config.bandwidth.ingress, config.bandwidth.egress}) {
+        require(rate.bits_per_second == 0 || rate.bits_per_second >= 1000);
+        require(rate.bits_per_second != 0 || rate.burst_bits == 0);
+    }
+    beeline::model::Workload workload;
+    workload.id = 1;
+    workload.container = "c";
+    workload.host_ports = config.host_ports;
+    workload.bandwidth = config.bandwidth;
+    const auto again =
+        beeline::datapath::workload_from_json(beeline::datapath::workload_to_json(workload));
+    require(again && again->host_ports == config.host_ports &&
+            again->bandwidth == config.bandwidth);
 }
 
 void check_error(const std::string& text) {
@@ -52,7 +78,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto args = beeline::net::parse_cni_args(environment.args);
     const auto config = beeline::datapath::parse_cni_config(parsed->config, args ? args->ip : "",
                                                             args ? args->mac : "");
-    if (!config) {
+    if (config) {
+        check_capabilities(*config);
+    } else {
         using beeline::Code;
         require(config.error().code == Code::invalid || config.error().code == Code::unsupported);
         check_error(beeline::cni::error_json({7, config.error().message, {}}, parsed->version));

@@ -67,8 +67,9 @@ class Containers(harness.TestCase):
         self.folder = self.node.folder
         self.cgroups = f"beeline/{self.node.instance}"
         self.addCleanup(remove_cgroups, self.cgroups)
-        self.list = {"cniVersion": "1.0.0", "name": "beeline", "plugins": [{"type": "beeline-cni",
-                                                                          "instance": self.node.instance}]}
+        with open(os.path.join(harness.ROOT, "deploy", "conf", "05-beeline.conflist")) as file:
+            self.list = json.load(file)
+        self.list["plugins"][0]["instance"] = self.node.instance
         self.plugins = os.path.join(self.folder, "cni-bin")
         os.mkdir(self.plugins)
         for path in [os.path.join(harness.BIN, "beeline-cni"), *glob.glob("/usr/lib/cni/*")]:

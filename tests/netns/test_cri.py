@@ -54,8 +54,8 @@ class Kubelet:
         return ask(getattr(self.messages, f"{name}Request")(**fields), timeout=60)
 
 
-class Containerd(test_containers.Containers):
-    options = {"config": {"security": {"scope": "instance", "outputs": {"stdout": False}}}}
+class CriEngine(test_containers.Containers):
+    """containerd on a node, with the images that the tests need."""
 
     @classmethod
     def setUpClass(cls):
@@ -113,6 +113,54 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
             archive = os.path.join(self.folder, f"{len(entrypoint)}.tar")
             test_containers.make_image(rootfs, archive, name, entrypoint)
             self.ctr("images", "import", "--snapshotter", "native", archive)
+        harness.wait_for(lambda: self.image().id, 20, "the runtime having the image")
+
+    def answers(self):
+        try:
+            return self.kubelet.call("Version", version="v1").runtime_name == "containerd"
+        except self.grpc.RpcError:
+            return False
+
+    def image(self):
+        return self.kubelet.call("ImageStatus", "ImageService", image={"image": test_containers.IMAGE}).image
+
+    def ctr(self, *words):
+        return self.engine("ctr", "--address", self.socket, "--namespace", "k8s.io", *words)
+
+    def stop(self):
+        for pod in self.pods:
+            self.kubelet.call("StopPodSandbox", pod_sandbox_id=pod)
+            self.kubelet.call("RemovePodSandbox", pod_sandbox_id=pod)
+        self.daemon.terminate()
+        self.daemon.wait(20)
+
+    def run_pod(self, name, command=("/bin/busybox", "sleep", "1000000"), labels=None, ports=(), annotations=None):
+        """(sandbox, container): a pod of one container, in the cgroups that the kubelet would give it."""
+        uid = f"uid-of-{name}"
+        config = {"metadata": {"name": name, "uid": uid, "namespace": "prod"}, "hostname": name, "labels": labels or {},
+                  "port_mappings": list(ports), "annotations": annotations or {},
+                  "linux": {"cgroup_parent": f"/{self.cgroups}/kubepods/besteffort/pod{uid}"}}
+        pod = self.kubelet.call("RunPodSandbox", config=config).pod_sandbox_id
+        self.pods.append(pod)
+        container = self.kubelet.call(
+            "CreateContainer", pod_sandbox_id=pod, sandbox_config=config,
+            config={"metadata": {"name": "app"}, "image": {"image": test_containers.IMAGE},
+                    "command": [str(word) for word in command], "labels": {"tier": "web"},
+                    "mounts": [{"host_path": "/etc", "container_path": "/host-etc", "readonly": True}]}).container_id
+        self.kubelet.call("StartContainer", container_id=container)
+        return pod, container
+
+    def remove_pod(self, pod):
+        self.pods.remove(pod)
+        self.kubelet.call("StopPodSandbox", pod_sandbox_id=pod)
+        self.kubelet.call("RemovePodSandbox", pod_sandbox_id=pod)
+
+
+class Containerd(CriEngine):
+    options = {"config": {"security": {"scope": "instance", "outputs": {"stdout": False}}}}
+
+    def setUp(self):
+        super().setUp()
         # A pull from a registry would leave the digest too.
         self.digest = self.ctr("images", "list", f"name=={test_containers.IMAGE}").splitlines()[1].split()[2]
         self.ctr("images", "tag", test_containers.IMAGE, f"localhost/beeline-test@{self.digest}")
@@ -128,41 +176,10 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
             yaml.safe_dump(config, file)
         self.node.start_agent()
 
-    def answers(self):
-        try:
-            return self.kubelet.call("Version", version="v1").runtime_name == "containerd"
-        except self.grpc.RpcError:
-            return False
-
     def known(self):
-        image = self.kubelet.call("ImageStatus", "ImageService", image={"image": test_containers.IMAGE}).image
+        image = self.image()
         self.image_id = image.id.removeprefix("sha256:")
         return image.repo_digests
-
-    def ctr(self, *words):
-        return self.engine("ctr", "--address", self.socket, "--namespace", "k8s.io", *words)
-
-    def stop(self):
-        for pod in self.pods:
-            self.kubelet.call("StopPodSandbox", pod_sandbox_id=pod)
-            self.kubelet.call("RemovePodSandbox", pod_sandbox_id=pod)
-        self.daemon.terminate()
-        self.daemon.wait(20)
-
-    def run_pod(self, name, **labels):
-        """(sandbox, container): a pod whose one container sleeps, in the cgroups that the kubelet would give it."""
-        uid = f"uid-of-{name}"
-        config = {"metadata": {"name": name, "uid": uid, "namespace": "prod"}, "hostname": name, "labels": labels,
-                  "linux": {"cgroup_parent": f"/{self.cgroups}/kubepods/besteffort/pod{uid}"}}
-        pod = self.kubelet.call("RunPodSandbox", config=config).pod_sandbox_id
-        self.pods.append(pod)
-        container = self.kubelet.call(
-            "CreateContainer", pod_sandbox_id=pod, sandbox_config=config,
-            config={"metadata": {"name": "app"}, "image": {"image": test_containers.IMAGE},
-                    "command": ["/bin/busybox", "sleep", "1000000"], "labels": {"tier": "web"},
-                    "mounts": [{"host_path": "/etc", "container_path": "/host-etc", "readonly": True}]}).container_id
-        self.kubelet.call("StartContainer", container_id=container)
-        return pod, container
 
     def probe(self, container, name):
         """The fields of the alert that a program of the container makes."""
@@ -174,7 +191,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
         return found[-1]["output_fields"]
 
     def test_rules_know_the_pod(self):
-        pod, container = self.run_pod("cart-0", app="cart")
+        pod, container = self.run_pod("cart-0", labels={"app": "cart"})
         address = self.node.workload("prod/cart-0")["addresses"][0]
         fields = {}
 
@@ -197,13 +214,13 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
         self.assertEqual(runtime["failures"], 0, runtime)
 
     def test_containers_that_were_there_before_the_agent(self):
-        _, container = self.run_pod("early", app="old")
+        _, container = self.run_pod("early", labels={"app": "old"})
         self.node.stop_agent()
         self.node.start_agent()
         harness.wait_for(lambda: self.probe(container, "early")["container.image.digest"] == self.digest, 20, "the digest")
 
     def test_a_runtime_that_stops_does_no_harm(self):
-        _, container = self.run_pod("lonely", app="x")
+        _, container = self.run_pod("lonely", labels={"app": "x"})
         self.assertEqual(self.probe(container, "lonely")["container.full_id"], container)
         os.kill(self.daemon.pid, 19)  # SIGSTOP
         try:

@@ -1,7 +1,11 @@
 """Application protocols without proxies: what is read of chosen workloads, and that nothing is read of the others."""
+import glob
 import os
+import pwd
+import shutil
 import ssl
 import subprocess
+import tempfile
 import time
 
 import harness
@@ -78,6 +82,51 @@ print(len(asker.recv(512)))
 """
 
 
+# A gRPC service of large answers: /bench.Large/Whole ends well, /bench.Large/Broken says NOT_FOUND behind a megabyte.
+LARGE = r"""
+import sys, time
+from concurrent import futures
+import grpc
+
+BODY = b"x" * (1 << 20)
+SIZES = [("grpc.max_receive_message_length", 1 << 24)]
+
+def broken(request, context):
+    yield BODY
+    context.abort(grpc.StatusCode.NOT_FOUND, "no more of it")
+
+if sys.argv[1] == "serve":
+    handlers = grpc.method_handlers_generic_handler("bench.Large", {
+        "Whole": grpc.unary_unary_rpc_method_handler(lambda request, context: BODY),
+        "Broken": grpc.unary_stream_rpc_method_handler(broken)})
+    server = grpc.server(futures.ThreadPoolExecutor(4), handlers=[handlers])
+    server.add_insecure_port("0.0.0.0:" + sys.argv[2])
+    server.start()
+    server.wait_for_termination()
+channel = grpc.insecure_channel(sys.argv[2], options=SIZES)
+print(len(channel.unary_unary("/bench.Large/Whole")(b"", timeout=10)))
+try:
+    for part in channel.unary_stream("/bench.Large/Broken")(b"", timeout=10):
+        print(len(part))
+except grpc.RpcError as error:
+    print(error.code().name)
+print(len(channel.unary_unary("/bench.Large/Whole")(b"", timeout=10)))
+"""
+
+# Commands of its own client, one connection.
+REDIS = r"""
+import socket, sys
+connection = socket.create_connection((sys.argv[1], 6379), 5)
+answers = connection.makefile("rb")
+for words in (["SET", "cart:7", "secret"], ["GET", "cart:7"], ["LPUSH", "cart:7", "1"], ["INCR", "visits"]):
+    connection.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w.encode()) for w in words))
+    answer = answers.readline()
+    if answer.startswith(b"$"):
+        answers.readline()
+    print(answer.decode().strip())
+"""
+
+
 def pod(name, l7=None, namespace="shop"):
     metadata = {"name": name, "namespace": namespace}
     if l7 is not None:
@@ -115,6 +164,11 @@ class L7(scene.SharedNode):
         code, out, err = self.node.exec(where, "curl", "-sS", "-m", "10", "-o", "/dev/null", "-w", "%{http_code}\n", *arguments)
         self.assertEqual(code, 0, err)
         return out.split()
+
+    def python(self, script, *arguments):
+        code, out, err = self.node.exec("shop/client", "/usr/bin/python3", "-c", script, *arguments, timeout=40)
+        self.assertEqual(code, 0, err)
+        return out
 
     def address(self, family=4):
         return self.node.address("shop/web", family)
@@ -294,6 +348,92 @@ class L7(scene.SharedNode):
         self.assertEqual(code, 0, err + out)
         self.wait_l7(200, lambda f: f["l7"]["type"] == "response")
 
+    def test_large_answers_of_http2(self):
+        harness.require("nghttpd")
+        folder = os.path.join(self.node.folder, "files")
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, "large"), "wb") as file:
+            file.write(os.urandom(1 << 20))
+        self.node.run("h2", "nghttpd", "--no-tls", "-d", folder, "8080", namespace="shop", labels={"app": "h2"})
+        self.addCleanup(self.node.stop, "shop/h2")
+        self.node._wait_listening("shop/h2", ["--tcp", "8080"])
+        self.node.apply([pod("h2", "http")])
+        self.mark = scene.last_number(self.node)
+        url = f"http://{self.node.address('shop/h2')}:8080"
+        for path in ("/large", "/missing", "/large"):
+            self.curl("--http2-prior-knowledge", url + path)
+        answers = self.wait_l7(3, lambda f: f["l7"]["type"] == "response")
+        self.assertEqual([(f["l7"]["resource"], f["l7"]["code"]) for f in answers],
+                         [("/large", 200), ("/missing", 404), ("/large", 200)])
+        self.assertEqual(answers[0]["l7"]["response_bytes"], 1 << 20)
+
+    def test_trailers_behind_a_megabyte(self):
+        self.node.run("large", "/usr/bin/python3", "-c", LARGE, "serve", "50051", namespace="shop", labels={"app": "large"})
+        self.addCleanup(self.node.stop, "shop/large")
+        self.node._wait_listening("shop/large", ["--tcp", "50051"])
+        self.node.apply([pod("large", "http")])
+        self.mark = scene.last_number(self.node)
+        out = self.python(LARGE, "call", f"{self.node.address('shop/large')}:50051")
+        self.assertEqual(out.split(), ["1048576", "1048576", "NOT_FOUND", "1048576"])
+        answers = self.wait_l7(3, lambda f: f["l7"]["type"] == "response")
+        self.assertEqual([(f["l7"]["protocol"], f["l7"]["resource"], f["l7"].get("code", 0)) for f in answers],
+                         [("grpc", "/bench.Large/Whole", 0), ("grpc", "/bench.Large/Broken", 5), ("grpc", "/bench.Large/Whole", 0)])
+        self.assertIn("NOT_FOUND", answers[1]["l7"]["error"])
+        self.assertGreater(answers[0]["l7"]["response_bytes"], 1 << 20)
+
+    # --- databases ----------------------------------------------------------------------------------------------------
+
+    def test_redis(self):
+        harness.require("redis-server")
+        self.node.run("redis", "redis-server", "--protected-mode", "no", "--save", "", "--dir", self.node.folder,
+                      namespace="shop", labels={"app": "redis"})
+        self.addCleanup(self.node.stop, "shop/redis")
+        self.node._wait_listening("shop/redis", ["--tcp", "6379"])
+        self.node.apply([pod("redis", "redis")])
+        self.mark = scene.last_number(self.node)
+        out = self.python(REDIS, self.node.address("shop/redis"))
+        self.assertEqual(out.split()[0], "+OK")
+        answers = self.wait_l7(4, lambda f: f["l7"]["type"] == "response")
+        self.assertEqual([(f["l7"]["protocol"], f["l7"]["method"], f["l7"]["resource"], f["l7"]["status"]) for f in answers],
+                         [("redis", "SET", "cart:7", "ok"), ("redis", "GET", "cart:7", "ok"),
+                          ("redis", "LPUSH", "cart:7", "error"), ("redis", "INCR", "visits", "ok")])
+        self.assertIn("WRONGTYPE", answers[2]["l7"]["error"])
+        self.assertNotIn("secret", str(answers))
+
+    def test_postgresql(self):
+        harness.require("psql", "setpriv")
+        places = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
+        if not places:
+            self.skipTest("no PostgreSQL server")
+        programs = places[-1]
+        # It does not run as root.
+        account = pwd.getpwnam("nobody")
+        data = tempfile.mkdtemp(prefix="bl-postgresql-")
+        self.addCleanup(shutil.rmtree, data, ignore_errors=True)
+        os.chown(data, account.pw_uid, account.pw_gid)
+        as_nobody = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups", "--"]
+        subprocess.run([*as_nobody, f"{programs}/initdb", "-D", data, "-U", "shop", "-A", "trust", "--no-sync", "-E", "UTF8",
+                        "--locale=C"], check=True, stdout=subprocess.DEVNULL, cwd=data)
+        with open(os.path.join(data, "pg_hba.conf"), "a") as file:
+            file.write("host all all 0.0.0.0/0 trust\n")
+        self.node.run("sql", *as_nobody, f"{programs}/postgres", "-D", data, "-c", "listen_addresses=*", "-c", "fsync=off", "-c",
+                      "unix_socket_directories=", namespace="shop", labels={"app": "sql"})
+        self.addCleanup(self.node.stop, "shop/sql")
+        self.node._wait_listening("shop/sql", ["--tcp", "5432"])
+        self.node.apply([pod("sql", "postgresql")])
+        self.mark = scene.last_number(self.node)
+        code, _, err = self.node.exec("shop/client", "psql", "-h", self.node.address("shop/sql"), "-U", "shop", "-d", "postgres", "-c",
+                                      "CREATE TABLE carts (id int)", "-c", "INSERT INTO carts VALUES (4711)", "-c",
+                                      "SELECT id FROM carts WHERE id = 4711", "-c", "SELECT nothing FROM carts")
+        self.assertEqual(code, 1, err)
+        answers = self.wait_l7(5, lambda f: f["l7"]["type"] == "response")
+        self.assertEqual([(f["l7"]["protocol"], f["l7"]["method"], f["l7"].get("resource", ""), f["l7"]["status"])
+                          for f in answers][1:],
+                         [("postgresql", "CREATE", "carts", "ok"), ("postgresql", "INSERT", "carts", "ok"),
+                          ("postgresql", "SELECT", "carts", "ok"), ("postgresql", "SELECT", "carts", "error")])
+        self.assertIn("42703", str(answers[4]["l7"]))
+        self.assertNotIn("4711", str(answers))
+
     # --- TLS ----------------------------------------------------------------------------------------------------------
 
     def secure(self, name, *command, port=443):
@@ -378,6 +518,39 @@ class L7(scene.SharedNode):
         self.check_tls("/nginx/1")
         self.curl("--http2", "-k", f"https://{address}/nginx/2")
         self.check_tls("/nginx/2", proto="http2")
+
+    def test_large_answers_of_http2_in_tls(self):
+        harness.require("nghttpd")
+        folder = os.path.join(self.node.folder, "files")
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, "large"), "wb") as file:
+            file.write(os.urandom(1 << 20))
+        certificate, key = self.certificate()
+        address = self.secure("tls", "nghttpd", "-d", folder, "443", key, certificate)
+        self.node.apply([pod("tls", "true")])
+        self.probed()
+        self.mark = scene.last_number(self.node)
+        url = f"https://{address}"
+        self.curl("--http2", "-k", f"{url}/large", "-o", "/dev/null", f"{url}/missing")
+        self.check_tls("/missing", proto="http2", code=404)
+        self.check_tls("/large", proto="http2")
+
+    def test_tls_of_gnutls(self):
+        harness.require("gnutls-serv", "gnutls-cli")
+        certificate, key = self.certificate()
+        address = self.secure("tls", "gnutls-serv", "--http", "-q", "-p", "443", "--x509certfile", certificate, "--x509keyfile", key)
+        self.node.apply([pod("tls", "true")])
+        self.probed()
+
+        def ask(path):
+            code, _, err = self.node.exec("shop/client", "curl", "-sS", "-k", "-m", "10", "-o", "/dev/null", f"https://{address}{path}")
+            self.assertEqual(code, 0, err)
+        self.mark = scene.last_number(self.node)
+        # GnuTLS does not say which socket a session has: the first call makes the agent look at what sockets do.
+        ask("/gnutls/0")
+        time.sleep(1.5)
+        ask("/gnutls/1")
+        self.check_tls("/gnutls/1")
 
     def test_tls_of_go(self):
         go = "/usr/local/go/bin/go"

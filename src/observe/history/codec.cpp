@@ -18,6 +18,7 @@ constexpr std::uint8_t kHasSourceProcess = 2;
 constexpr std::uint8_t kHasDestinationProcess = 4;
 constexpr std::uint8_t kHasL7 = 8;
 constexpr std::uint8_t kHasIcmp = 16;
+constexpr std::uint8_t kSameL7 = 32; // as an earlier flow of the block, but for its numbers
 
 constexpr std::size_t kChecksum = 4;
 
@@ -75,8 +76,56 @@ std::uint64_t minus(std::int64_t a, std::int64_t b) {
     return static_cast<std::uint64_t>(a) - static_cast<std::uint64_t>(b);
 }
 
+// Messages of a block that its later flows say again.
+class Messages {
+public:
+    using Message = std::shared_ptr<const model::L7>;
+
+    void add_row(std::string_view row) { rows_.push_back(row); }
+    // That of an earlier row; null: damaged.
+    Message of(std::uint64_t row) {
+        if (row >= rows_.size()) return nullptr;
+        Message& message = messages_[row];
+        if (!message) message = read(rows_[row]);
+        return message;
+    }
+
+private:
+    static Message read(std::string_view row) {
+        ByteReader in(row);
+        const std::uint8_t parts = in.byte();
+        if (!(parts & kHasL7)) return nullptr;
+        in.byte();
+        in.number();
+        in.take(6); // ports, TCP flags
+        for (std::size_t i = 0; i < 4; ++i)
+            in.number();
+        if (parts & kHasOpened) in.number();
+        if (parts & kHasIcmp) in.take(2);
+        for (const auto part : {kHasSourceProcess, kHasDestinationProcess})
+            if (parts & part) in.number();
+        auto l7 = decode_l7(in.text());
+        return l7 && in.ok() ? std::make_shared<const model::L7>(std::move(*l7)) : nullptr;
+    }
+
+    std::vector<std::string_view> rows_;
+    std::unordered_map<std::uint64_t, Message> messages_;
+};
+
+// The message as the flow's numbers have it, which a flow with a message has no other use for.
+void take_numbers(model::Flow& flow, std::shared_ptr<const model::L7> message) {
+    RecordView record;
+    record.l7 = &message;
+    for (std::size_t i = 0; i < 2; ++i) {
+        record.packets[i] = std::exchange(flow.packets[i], 0);
+        record.bytes[i] = std::exchange(flow.bytes[i], 0);
+    }
+    flow.l7 = message_of(record);
+}
+
 // What a flow has of its own. False: damaged.
-bool read_row(std::string_view bytes, const Block& block, Entries& entries, model::Flow& flow) {
+bool read_row(std::string_view bytes, const Block& block, Entries& entries, Messages& messages,
+              model::Flow& flow) {
     ByteReader in(bytes);
     const std::uint8_t parts = in.byte();
     flow.kind = static_cast<model::Flow::Kind>(in.byte());
@@ -109,7 +158,11 @@ bool read_row(std::string_view bytes, const Block& block, Entries& entries, mode
     if (parts & kHasL7) {
         auto l7 = decode_l7(in.text());
         if (!l7) return false;
-        flow.l7 = std::make_shared<const model::L7>(std::move(*l7));
+        take_numbers(flow, std::make_shared<const model::L7>(std::move(*l7)));
+    } else if (parts & kSameL7) {
+        auto l7 = messages.of(in.number());
+        if (!l7) return false;
+        take_numbers(flow, std::move(l7));
     }
     if (flow.kind == model::Flow::Kind::lost) {
         flow.lost = flow.packets[0];
@@ -301,6 +354,7 @@ void BlockWriter::begin(std::uint64_t number, EntryId entries) {
     block_.entries = entries;
     places_.clear();
     contexts_.clear();
+    messages_.clear();
     rows_.clear();
     bytes_.clear();
 }
@@ -316,7 +370,8 @@ void BlockWriter::add(const RecordView& record, EntryId context, std::array<Entr
     if (record.opened_ns != 0) parts |= kHasOpened;
     if (process[0] != 0) parts |= kHasSourceProcess;
     if (process[1] != 0) parts |= kHasDestinationProcess;
-    if (record.l7) parts |= kHasL7;
+    const Said* said = record.l7 ? said_before(*record.l7) : nullptr;
+    if (record.l7) parts |= said ? kSameL7 : kHasL7;
     if (icmp) parts |= kHasIcmp;
     out.byte(parts);
     out.byte(static_cast<std::uint8_t>(record.kind));
@@ -335,12 +390,24 @@ void BlockWriter::add(const RecordView& record, EntryId context, std::array<Entr
     }
     for (const EntryId id : process)
         if (id != 0) out.number(id - block_.entries);
-    if (record.l7) {
+    if (said) {
+        out.number(said->row);
+    } else if (record.l7) {
         std::string l7;
         append_l7(l7, **record.l7);
         out.text(l7);
     }
     rows_.push_back({place->second, record.time_ns, bytes_.size()});
+}
+
+// Null: a message that this block does not have yet.
+const BlockWriter::Said* BlockWriter::said_before(const std::shared_ptr<const model::L7>& message) {
+    // One that nobody else has is not said again.
+    if (message.use_count() == 1) return nullptr;
+    const auto [said, is_new] = messages_.try_emplace(message.get());
+    if (!is_new) return &said->second;
+    said->second = {message, rows_.size()};
+    return nullptr;
 }
 
 Block BlockWriter::finish() {
@@ -413,14 +480,16 @@ bool decode_flows(const Block& block, const std::vector<EntryId>& contexts, Entr
     ByteReader in(*bytes);
     const std::size_t width = contexts.size() <= 256 ? 1 : 2;
     ByteReader places(in.take(count * width));
+    Messages messages;
     for (std::size_t i = 0; i < count; ++i) {
         const std::size_t place = width == 1 ? places.byte() : places.u16();
         const std::string_view row = in.text();
         if (place >= found.size() || !in.ok()) return false;
+        messages.add_row(row);
         if (!found[place]->wanted) continue;
         model::Flow& flow = found[place]->flow;
         flow.number = block.number + i;
-        if (!read_row(row, block, entries, flow)) return false;
+        if (!read_row(row, block, entries, messages, flow)) return false;
         handle(flow);
     }
     return in.at_end();

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -82,9 +83,17 @@ public:
     [[nodiscard]] Block finish();
 
 private:
+    // A message that a flow of this block has.
+    struct Said {
+        std::shared_ptr<const model::L7> message;
+        std::size_t row = 0;
+    };
+    const Said* said_before(const std::shared_ptr<const model::L7>& message);
+
     Block block_;
     std::unordered_map<EntryId, std::uint16_t> places_;
     std::vector<EntryId> contexts_;
+    std::unordered_map<const model::L7*, Said> messages_;
     struct Row {
         std::uint16_t context;
         std::int64_t time_ns;

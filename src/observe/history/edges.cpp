@@ -96,7 +96,7 @@ void count(EdgeCounts& counts, const RecordView& record) {
         }
         ++counts.responses;
         if (l7.status == model::L7::Status::error) ++counts.errors;
-        counts.latency_ns += l7.latency_ns;
+        counts.latency_ns += numbers_of(record).latency_ns;
         break;
     }
     case Kind::replied:

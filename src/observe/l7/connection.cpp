@@ -34,7 +34,7 @@ const ProtocolEntry* recognise(const Start& start, std::uint16_t port, bool& mor
 } // namespace
 
 Connection::Connection(const Shared& shared, const Chunk& chunk)
-    : shared_(shared), context_{shared.options,   shared.sink, shared.stats,
+    : shared_(shared), context_{shared.options,   shared.sink, shared.stats,   shared.heads,
                                 chunk.connection, chunk.tls,   chunk.transport},
       port_(chunk.server_port), first_(chunk.first) {}
 

@@ -18,6 +18,7 @@ public:
         const Options& options;
         Sink& sink;
         Stats& stats;
+        Heads& heads;
     };
 
     Connection(const Shared& shared, const Chunk& chunk);

@@ -81,6 +81,9 @@ public:
             half.body += in.data.size();
             return Step::take(in.data.size());
         }
+        if (half.state == State::start) {
+            if (auto step = whole_head(in, half)) return *step;
+        }
         const Line line = first_line(in.data);
         if (line.size == 0) return Step::more();
         switch (half.state) {
@@ -114,9 +117,8 @@ public:
             if (!send_request()) return false;
         } else {
             send_request();
-            if (outstanding_.size() != 1 || half.message->code < 200) return false;
-            half.message->response_bytes = 0;
-            send_answer(half);
+            if (outstanding_.size() != 1 || said(half).code < 200) return false;
+            send_answer(half, 0);
         }
         half = {};
         searching_ = side;
@@ -137,22 +139,84 @@ public:
 
     void end() override {
         Half& half = halves_[1];
-        if (half.state == State::start || !half.message || outstanding_.empty()) return;
-        half.message->response_bytes = half.body;
-        send_answer(half);
+        if (half.state == State::start || !has_message(half) || outstanding_.empty()) return;
+        send_answer(half, half.body);
     }
 
 private:
     enum class State : std::uint8_t { start, headers, chunk_size, trailers, until_close };
     struct Half {
         State state = State::start;
-        std::optional<L7> message; // being read
-        std::uint64_t time_ns = 0; // of its first byte
+        std::optional<L7> message;        // being read
+        std::shared_ptr<const L7> shared; // or whole, and had by others too
+        std::uint64_t time_ns = 0;        // of its first byte
         std::uint64_t body = 0;
         std::optional<std::uint64_t> length;
         bool chunked = false;
         bool other_coding = false;
     };
+
+    // A head that is there whole; nothing: it is to be read line by line.
+    std::optional<Step> whole_head(const In& in, Half& half) {
+        const std::string_view data = text_of(in.data);
+        const model::L7* request = nullptr;
+        if (in.side == Side::server) {
+            // An answer may come before the end of the request's body.
+            if (has_message(halves_[0]) || outstanding_.empty()) return std::nullopt;
+            // To a request that nobody shares no known answer fits.
+            if (outstanding_.front().note != kShared) return std::nullopt;
+            request = outstanding_.front().message.get();
+        }
+        Heads::Found& last = last_[static_cast<std::size_t>(in.side)];
+        if (last && Heads::is(*last, data, request)) return known_head(in, half, *last);
+        const std::size_t end = data.find("\n\r\n");
+        if (end == std::string_view::npos) return std::nullopt;
+        const std::string_view head = data.substr(0, end + 3);
+        if (auto found = context_.heads.find(head, request)) {
+            last = std::move(found);
+            return known_head(in, half, *last);
+        }
+        // Empty lines in other places are looked at where lines are read.
+        if (first_line(in.data).text.empty() || head.find("\n\n") != std::string_view::npos ||
+            !context_.heads.wanted(head))
+            return std::nullopt;
+        return new_head(in, half, head, last);
+    }
+
+    Step known_head(const In& in, Half& half, const Head& head) {
+        half = {};
+        half.state = State::headers;
+        half.time_ns = in.time_ns;
+        half.shared = head.message;
+        half.length = head.length;
+        half.chunked = head.chunked;
+        half.other_coding = head.other_coding;
+        return head_end(in.side, half, head.bytes.size());
+    }
+
+    Step new_head(const In& in, Half& half, std::string_view bytes, Heads::Found& last) {
+        bool first = true;
+        for (std::string_view rest = bytes; rest.size() > 2;) {
+            const Line line = first_line(bytes_of(rest));
+            rest.remove_prefix(line.size);
+            const bool sane = first ? start(in, half, line.text) : header(half, line.text);
+            if (!sane) return Step::give_up(GiveUp::malformed);
+            first = false;
+        }
+        Head head;
+        head.bytes = bytes;
+        if (in.side == Side::server) head.request = outstanding_.front().message;
+        half.message->latency_ns = 0;
+        half.message->request_bytes = 0;
+        half.message->tls = context_.tls;
+        head.message = std::make_shared<const L7>(std::move(*half.message));
+        half.message.reset();
+        head.length = half.length;
+        head.chunked = half.chunked;
+        head.other_coding = half.other_coding;
+        last = context_.heads.add(std::move(head));
+        return known_head(in, half, *last);
+    }
 
     bool start(const In& in, Half& half, std::string_view line) {
         half = {};
@@ -215,18 +279,18 @@ private:
             if (!send_request()) return Step::give_up(GiveUp::outstanding);
             return Step::take(size + length);
         }
-        const std::uint32_t code = half.message->code;
+        const std::uint32_t code = said(half).code;
         if (code < 200 && code != 101) {
             half = {}; // the answer proper follows
             return Step::take(size);
         }
-        const std::string_view method = half.message->method;
+        const std::string_view method = said(half).method;
         if (code == 101 || (method == "CONNECT" && code < 300)) {
-            send_answer(half);
+            send_answer(half, 0);
             return Step::give_up(GiveUp::tunnel);
         }
         if (method == "HEAD" || code == 204 || code == 304) {
-            send_answer(half);
+            send_answer(half, 0);
             return Step::take(size);
         }
         if (half.chunked) {
@@ -235,9 +299,8 @@ private:
         }
         if (half.length && !half.other_coding) {
             if (*half.length > kLongestBody) return Step::give_up(GiveUp::malformed);
-            half.message->response_bytes = *half.length;
             const std::uint64_t length = *half.length;
-            send_answer(half);
+            send_answer(half, length);
             return Step::take(size + length);
         }
         half.state = State::until_close;
@@ -266,33 +329,53 @@ private:
             half = {};
             return;
         }
-        half.message->response_bytes = half.body;
-        send_answer(half);
+        send_answer(half, half.body);
     }
 
     // What was read of a request, once. False: too many wait.
     bool send_request() {
         Half& half = halves_[0];
-        if (half.state == State::start || !half.message) return true;
-        half.message->request_bytes = half.body;
-        const bool room = outstanding_.add(half.time_ns, std::move(*half.message));
-        half.message.reset();
+        if (half.state == State::start || !has_message(half)) return true;
+        bool room = false;
+        if (half.shared) {
+            room = outstanding_.add(half.time_ns, std::exchange(half.shared, nullptr), half.body,
+                                    kShared);
+        } else {
+            half.message->request_bytes = half.body;
+            room = outstanding_.add(half.time_ns, std::move(*half.message));
+            half.message.reset();
+        }
         if (half.state == State::headers) half = {};
         // A request before the answer to the last one was found: which answer comes next cannot be known.
         return room && !(searching_ == Side::server && outstanding_.size() > 1);
     }
 
-    void send_answer(Half& half) {
-        outstanding_.pop();
-        context_.emit(half.time_ns, std::move(*half.message));
+    void send_answer(Half& half, std::uint64_t bytes) {
+        if (half.shared) {
+            const auto& request = outstanding_.front();
+            context_.emit(half.time_ns, half.shared,
+                          {.latency_ns = Outstanding::latency(request, half.time_ns),
+                           .request_bytes = request.bytes,
+                           .response_bytes = bytes});
+        } else {
+            half.message->response_bytes = bytes;
+            context_.emit(half.time_ns, std::move(*half.message));
+        }
+        outstanding_.drop();
         half = {};
     }
 
+    static bool has_message(const Half& half) { return half.message || half.shared; }
+    // Precondition: has_message().
+    static const L7& said(const Half& half) { return half.shared ? *half.shared : *half.message; }
+
+    static constexpr std::uint64_t kShared = 1; // note of a request whose message is a head's
     static constexpr std::uint64_t kLongestBody = 1ULL << 50; // a length beyond is a lie
 
     Context& context_;
     Outstanding outstanding_;
     std::array<Half, 2> halves_;
+    std::array<Heads::Found, 2> last_;
     std::optional<Side> searching_; // lost(), and not found again
 };
 

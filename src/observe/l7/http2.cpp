@@ -399,7 +399,8 @@ private:
     void send_answer(Stream& stream, std::string error = {}) {
         if (!stream.asked) return;
         auto headers = std::move(stream.answer->headers);
-        L7 answer = Outstanding::answer({stream.asked, stream.request_ns, 0, 0}, stream.answer_ns);
+        L7 answer =
+            Outstanding::answer({stream.asked, stream.request_ns, 0, 0, 0}, stream.answer_ns);
         answer.headers = std::move(headers);
         answer.request_bytes = stream.request_bytes;
         answer.response_bytes = stream.answer_bytes;

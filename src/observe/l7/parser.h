@@ -9,6 +9,7 @@
 
 #include "model/l7.h"
 #include "observe/l7/bytes.h"
+#include "observe/l7/heads.h"
 #include "observe/l7/options.h"
 #include "observe/l7/tracker.h"
 
@@ -44,11 +45,15 @@ struct Context {
     const Options& options;
     Sink& sink;
     Stats& stats;
+    Heads& heads;
     std::uint64_t connection = 0;
     bool tls = false;
     model::Protocol transport = model::Protocol::tcp;
 
     std::shared_ptr<const model::L7> emit(std::uint64_t time_ns, model::L7 message);
+    // Precondition: message.tls is the connection's.
+    void emit(std::uint64_t time_ns, const std::shared_ptr<const model::L7>& message,
+              const model::L7Numbers& numbers);
     // At most max_text of UTF-8, without control characters: fit for JSON and protobuf whatever was sent.
     [[nodiscard]] std::string text(std::string_view raw) const;
 };
@@ -77,7 +82,8 @@ public:
         std::shared_ptr<const model::L7> message;
         std::uint64_t time_ns = 0;
         std::uint64_t key = 0;
-        std::uint64_t note = 0; // the parser's
+        std::uint64_t note = 0;  // the parser's
+        std::uint64_t bytes = 0; // of the body, when the message does not have it
     };
 
     explicit Outstanding(Context& context) : context_(context) {}
@@ -88,12 +94,18 @@ public:
     // Tells the sink of the request, too. False: too many wait.
     bool add(std::uint64_t time_ns, model::L7 message, std::uint64_t key = 0,
              std::uint64_t note = 0);
+    bool add(std::uint64_t time_ns, const std::shared_ptr<const model::L7>& message,
+             std::uint64_t request_bytes, std::uint64_t note);
     [[nodiscard]] bool empty() const { return requests_.empty(); }
     [[nodiscard]] std::size_t size() const { return requests_.size(); }
+    [[nodiscard]] const Request& front() const { return requests_.front(); }
     Request& front() { return requests_.front(); }
+    void drop();                                   // the oldest, if there is one
     std::optional<Request> pop();                  // the oldest
     std::optional<Request> pop(std::uint64_t key); // the oldest with this key
     Request* find(std::uint64_t key);
+    // From the request's first byte to the answer's.
+    static std::uint64_t latency(const Request& request, std::uint64_t time_ns);
     // The answer's value, with the request's fields.
     static model::L7 answer(const Request& request, std::uint64_t time_ns);
 

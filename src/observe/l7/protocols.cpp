@@ -21,6 +21,22 @@ std::shared_ptr<const model::L7> Context::emit(std::uint64_t time_ns, model::L7 
     return shared;
 }
 
+void Context::emit(std::uint64_t time_ns, const std::shared_ptr<const model::L7>& message,
+                   const model::L7Numbers& numbers) {
+    ++stats.messages[static_cast<std::size_t>(message->protocol)];
+    sink.shared_message(connection, time_ns, message, numbers);
+}
+
+void Sink::shared_message(std::uint64_t connection, std::uint64_t time_ns,
+                          const std::shared_ptr<const model::L7>& message,
+                          const model::L7Numbers& numbers) {
+    auto own = std::make_shared<model::L7>(*message);
+    own->latency_ns = numbers.latency_ns;
+    own->request_bytes = numbers.request_bytes;
+    own->response_bytes = numbers.response_bytes;
+    this->message(connection, time_ns, std::move(own));
+}
+
 namespace {
 
 // Bytes of the UTF-8 character at the start of `text`; 0: there is none.
@@ -78,8 +94,20 @@ bool Outstanding::add(std::uint64_t time_ns, model::L7 message, std::uint64_t ke
                       std::uint64_t note) {
     auto shared = context_.emit(time_ns, std::move(message));
     if (requests_.size() >= context_.options.max_outstanding) return false;
-    requests_.push_back({std::move(shared), time_ns, key, note});
+    requests_.push_back({std::move(shared), time_ns, key, note, 0});
     return true;
+}
+
+bool Outstanding::add(std::uint64_t time_ns, const std::shared_ptr<const model::L7>& message,
+                      std::uint64_t request_bytes, std::uint64_t note) {
+    context_.emit(time_ns, message, {.request_bytes = request_bytes});
+    if (requests_.size() >= context_.options.max_outstanding) return false;
+    requests_.push_back({message, time_ns, 0, note, request_bytes});
+    return true;
+}
+
+void Outstanding::drop() {
+    if (!requests_.empty()) requests_.pop_front();
 }
 
 std::optional<Outstanding::Request> Outstanding::pop() {
@@ -105,11 +133,16 @@ Outstanding::Request* Outstanding::find(std::uint64_t key) {
     return nullptr;
 }
 
+std::uint64_t Outstanding::latency(const Request& request, std::uint64_t time_ns) {
+    // The clock may not have moved between two chunks of one packet burst; 0 would say that it is not known.
+    return time_ns > request.time_ns ? time_ns - request.time_ns : 1;
+}
+
 model::L7 Outstanding::answer(const Request& request, std::uint64_t time_ns) {
     model::L7 result = *request.message;
     result.type = model::L7::Type::response;
-    // The clock may not have moved between two chunks of one packet burst; 0 would say that it is not known.
-    result.latency_ns = time_ns > request.time_ns ? time_ns - request.time_ns : 1;
+    result.latency_ns = latency(request, time_ns);
+    if (request.bytes != 0) result.request_bytes = request.bytes;
     result.headers.clear();
     return result;
 }

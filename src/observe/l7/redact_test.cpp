@@ -60,8 +60,9 @@ TEST(RedactText, QuotesAndSecrets) {
 TEST(Text, IsAlwaysUtf8) {
     testing::Recorder sink;
     Stats stats;
+    Heads heads;
     const Options options{.max_text = 6};
-    const Context context{options, sink, stats, 1, false, model::Protocol::tcp};
+    const Context context{options, sink, stats, heads, 1, false, model::Protocol::tcp};
     const std::pair<const char*, const char*> rows[] = {
         {"plain", "plain"},
         {"a\tb\x7f", "a b "},
@@ -112,8 +113,9 @@ TEST(Sql, VerbTableAndStatement) {
     };
     testing::Recorder sink;
     Stats stats;
+    Heads heads;
     const Options options;
-    const Context context{options, sink, stats, 1, false, model::Protocol::tcp};
+    const Context context{options, sink, stats, heads, 1, false, model::Protocol::tcp};
     for (const Row& row : rows) {
         model::L7 message;
         set_statement(message, row.text, false, row.dialect, context);
@@ -126,8 +128,9 @@ TEST(Sql, VerbTableAndStatement) {
 TEST(Sql, NothingIsSaidOfAWordThatMayGoOn) {
     testing::Recorder sink;
     Stats stats;
+    Heads heads;
     const Options options;
-    const Context context{options, sink, stats, 1, false, model::Protocol::tcp};
+    const Context context{options, sink, stats, heads, 1, false, model::Protocol::tcp};
     const std::string whole = "SELECT a FROM shop.orders WHERE name = 'hush hush'";
     for (std::size_t size = 0; size < whole.size(); ++size) {
         model::L7 message;

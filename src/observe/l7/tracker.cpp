@@ -24,7 +24,7 @@ struct Tracker::Impl {
         while (connections.size() >= options.max_connections && !uses.empty())
             forget_oldest(GiveUp::memory);
         uses.push_back(chunk.connection);
-        const Connection::Shared shared{options, sink, stats};
+        const Connection::Shared shared{options, sink, stats, heads};
         auto made = std::make_unique<Connection>(shared, chunk);
         return *connections.emplace(chunk.connection, Entry{std::move(made), std::prev(uses.end())})
                     .first->second.connection;
@@ -46,6 +46,7 @@ struct Tracker::Impl {
     Options options;
     Sink& sink;
     Stats stats;
+    Heads heads;
     std::unordered_map<std::uint64_t, Entry> connections;
     std::list<std::uint64_t> uses;           // unused for longest first
     std::unordered_set<std::uint64_t> holes; // connections that wait for earlier chunks

@@ -78,6 +78,10 @@ public:
     // `time_ns`: of the message's first byte.
     virtual void message(std::uint64_t connection, std::uint64_t time_ns,
                          std::shared_ptr<const model::L7> message) = 0;
+    // The same of a message that others share: what `numbers` has is not in it.
+    virtual void shared_message(std::uint64_t connection, std::uint64_t time_ns,
+                                const std::shared_ptr<const model::L7>& message,
+                                const model::L7Numbers& numbers);
     // What the connection speaks, once. Of HTTP/2 every header must be captured: a capturer that copies heads only may copy
     // more of it from then on, or the ends of packets as chunks of their own.
     virtual void recognised(std::uint64_t, model::L7::Protocol) {}

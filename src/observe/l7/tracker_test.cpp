@@ -44,6 +44,80 @@ TEST_F(TrackerTest, LatencyIsFromFirstByteToFirstByte) {
     EXPECT_EQ(recorder_.messages[1]->response_bytes, 5U);
 }
 
+class SharedMessages final : public Sink {
+public:
+    void message(std::uint64_t, std::uint64_t, std::shared_ptr<const model::L7>) override { ++own; }
+    void shared_message(std::uint64_t, std::uint64_t,
+                        const std::shared_ptr<const model::L7>& message,
+                        const model::L7Numbers& numbers) override {
+        messages.push_back(message);
+        this->numbers.push_back(numbers);
+    }
+    void give_up(std::uint64_t, GiveUp) override { ++own; }
+
+    std::vector<std::shared_ptr<const model::L7>> messages;
+    std::vector<model::L7Numbers> numbers;
+    int own = 0;
+};
+
+TEST_F(TrackerTest, WhatIsSaidAgainIsOneValue) {
+    SharedMessages sink;
+    Tracker tracker({}, sink);
+    const std::string post = "POST /a HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc";
+    const std::string chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    const std::string bodies[] = {"5\r\nhello\r\n0\r\n\r\n", "2\r\nhi\r\n0\r\n\r\n"};
+    for (std::uint64_t connection = 1; connection <= 2; ++connection) {
+        give(tracker, connection, 0, 0, post);
+        give(tracker, connection, 1, 0, chunked + bodies[connection - 1]);
+        give(tracker, connection, 0, post.size(), kGet);
+        give(tracker, connection, 1, chunked.size() + bodies[connection - 1].size(), kOk);
+    }
+    ASSERT_EQ(sink.messages.size(), 8U);
+    EXPECT_EQ(sink.own, 0);
+    for (std::size_t i = 0; i < 4; ++i)
+        EXPECT_EQ(sink.messages[i], sink.messages[i + 4]) << i;
+    EXPECT_EQ(sink.numbers[0].request_bytes, 3U);
+    EXPECT_EQ(sink.numbers[1].request_bytes, 3U);
+    EXPECT_EQ(sink.numbers[1].response_bytes, 5U);
+    EXPECT_EQ(sink.numbers[5].response_bytes, 2U);
+    EXPECT_EQ(sink.numbers[7].latency_ns, 1'000'000U);
+    EXPECT_EQ(sink.messages[1]->latency_ns, 0U);
+    EXPECT_EQ(sink.messages[1]->response_bytes, 0U);
+    // The same head says something else in answer to something else.
+    EXPECT_EQ(sink.messages[1]->method, "POST");
+    EXPECT_EQ(sink.messages[3]->method, "GET");
+}
+
+// Whatever was seen before, the same is said of the same bytes.
+TEST(Heads, ChangeNothing) {
+    for (const Conversation& conversation : conversations()) {
+        Recorder recorder;
+        Tracker tracker({}, recorder);
+        std::size_t first = 0;
+        for (std::uint64_t round = 1; round <= 3; ++round) {
+            std::uint64_t time_ns = 1'000'000'000 * round;
+            for (const Piece& piece : pieces_of(conversation))
+                tracker.chunk(
+                    {.connection = round,
+                     .side = piece.side,
+                     .tls = false,
+                     .transport = conversation.udp ? model::Protocol::udp : model::Protocol::tcp,
+                     .server_port = conversation.port,
+                     .offset = piece.offset,
+                     .length = piece.length,
+                     .data = std::as_bytes(std::span(piece.data)),
+                     .time_ns = time_ns += 1'000'000,
+                     .first = true});
+            tracker.closed(round);
+            if (round == 1) first = recorder.lines.size();
+            ASSERT_EQ(recorder.lines.size(), first * round) << conversation.name;
+            for (std::size_t i = 0; i < first; ++i)
+                ASSERT_EQ(recorder.lines[first * (round - 1) + i], recorder.lines[i])
+                    << conversation.name;
+        }
+    }
+}
+
 TEST_F(TrackerTest, BodyThatWasNotCapturedIsPassedOver) {
     Tracker tracker({}, recorder_);
     give(tracker, 1, 0, 0, kGet);

@@ -44,6 +44,7 @@ private:
     struct Key {
         const Context* context = nullptr;
         std::uint64_t rest = 0;
+        std::uint64_t said = 0; // of messages
         bool operator==(const Key&) const = default;
     };
     struct KeyHash {
@@ -51,18 +52,23 @@ private:
     };
     struct Memo {
         std::shared_ptr<const Context> context; // keeps the key's address from being reused
-        std::vector<prometheus::Counter*> counters;
+        Moves moves;
+        // Of messages: texts that the key has only a digest of.
+        std::string method, version, resource;
+        std::uint32_t code = 0;
     };
 
-    void see(const model::Flow& flow, std::vector<prometheus::Counter*>& counters);
+    void see(const model::Flow& flow, Moves& moves);
+    void count_message(const RecordView& record);
     bool answer_untold(const RecordView& record);
+    Memo& memo(const Key& key, const RecordView& record);
 
     std::vector<std::unique_ptr<Plugin>> plugins_;
     Plugin* tcp_ = nullptr;
     std::unordered_set<std::uint64_t> told_; // digests of TCP connections whose answer was an event
     prometheus::Counter& missed_;
     std::unordered_map<Key, Memo, KeyHash> memo_;
-    std::vector<prometheus::Counter*> counters_;
+    Moves moves_;
     std::unordered_set<std::string> pods_;
     std::unordered_map<std::string, Time> gone_;
 };

@@ -16,7 +16,7 @@ namespace {
 using model::L7;
 using Counter = prometheus::Counter;
 using Histogram = prometheus::Histogram;
-using Out = std::vector<Counter*>;
+using Out = Moves;
 using Values = std::vector<std::string>;
 
 bool forwarded(const EventView& view) {
@@ -52,13 +52,13 @@ protected:
 
     void count(Series<Counter>& series, const Ends& ends, Values values, Out& out) {
         Counter* counter = find(series, contexts_, ends, std::move(values));
-        out.push_back(counter != nullptr ? counter : &series.overflow());
+        out.counters.push_back(counter != nullptr ? counter : &series.overflow());
     }
-    void measure(Series<Histogram>& series, const Ends& ends, Values values, double seconds) {
+    void measure(Series<Histogram>& series, const Ends& ends, Values values, Out& out) {
         if (Histogram* histogram = find(series, contexts_, ends, std::move(values))) {
-            histogram->Observe(seconds);
+            out.durations.push_back(histogram);
         } else {
-            series.overflow().Increment();
+            out.counters.push_back(&series.overflow());
         }
     }
     Series<Counter> counter(const char* name, const char* help, Values labels) {
@@ -246,8 +246,7 @@ public:
         if (l7.type == L7::Type::request)
             return count(requests_, view.ends, {l7.method, l7.version, reporter}, out);
         count(responses_, view.ends, {l7.method, l7.version, http_status(l7), reporter}, out);
-        measure(duration_, view.ends, {l7.method, reporter},
-                static_cast<double>(l7.latency_ns) / 1e9);
+        measure(duration_, view.ends, {l7.method, reporter}, out);
     }
     bool remove_pods(const std::unordered_set<std::string>& pods) override {
         bool any = requests_.remove_pods(pods);
@@ -294,8 +293,7 @@ public:
         count(requests_, ends, std::move(labels->counter), out);
         if (!labels->duration) return;
         labels->duration->push_back(reporter);
-        measure(duration_, ends, std::move(*labels->duration),
-                static_cast<double>(view.flow.l7->latency_ns) / 1e9);
+        measure(duration_, ends, std::move(*labels->duration), out);
     }
     bool remove_pods(const std::unordered_set<std::string>& pods) override {
         const bool any = requests_.remove_pods(pods);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <prometheus/counter.h>
+#include <prometheus/histogram.h>
 
 #include "model/flow.h"
 #include "observe/event_type.h"
@@ -28,11 +29,18 @@ struct EventView {
     Ends ends;
 };
 
+// What flows of one kind move: counters by one, and the durations by their latency.
+struct Moves {
+    std::vector<prometheus::Counter*> counters;
+    std::vector<prometheus::Histogram*> durations;
+};
+
 class Plugin {
 public:
     virtual ~Plugin() = default;
-    // Adds the counters that this flow moves by one. They live until remove_pods() returns true.
-    virtual void see(const EventView& view, std::vector<prometheus::Counter*>& counters) = 0;
+    // Adds what this flow moves. It lives until remove_pods() returns true. Of a message the latency itself does not matter,
+    // only whether there is one.
+    virtual void see(const EventView& view, Moves& moves) = 0;
     // Removes series of pods that are gone.
     virtual bool remove_pods(const std::unordered_set<std::string>& pods) = 0;
 };

@@ -73,7 +73,7 @@ protected:
     }
     void stop() {
         if (!loop_) return;
-        on_loop([this] { source_.reset(); });
+        loop_->call([this] { source_.reset(); });
         loop_->stop();
         thread_.join();
         loop_.reset();

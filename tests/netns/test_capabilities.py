@@ -53,9 +53,9 @@ class Capabilities(CniTestCase):
                 found.append(pair)
         return found
 
-    def ask(self, where, address, number, protocol="tcp", cgroup=None):
+    def ask(self, where, address, number, protocol="tcp", cgroup=None, source=0):
         """The answer of a request from "host", "outside" or a network namespace."""
-        words = [harness.BLTEST, protocol, address, str(number), "--timeout", "2000"]
+        words = [harness.BLTEST, protocol, address, str(number), "--timeout", "2000", "--source-port", str(source)]
         if where == "host":
             _, out, err = self.node.host(*words)
         elif where == "outside":
@@ -103,6 +103,13 @@ class Capabilities(CniTestCase):
         for address, number in ((V6, 8080), (V6, 8081), (V4, 8082)):
             self.assertNotEqual(self.ask("outside", address, number)["error"], "", f"{address} {number}")
             self.assertNotEqual(self.ask("host", address, number)["error"], "", f"{address} {number}")
+
+    def test_udp_clients_move_with_the_port(self):
+        self.serving("old", port(5353, 53, "udp"), udp=[53])
+        self.answered("old", "outside", V4, 5353, protocol="udp", source=40001)
+        self.ok("DEL", "old", "")
+        self.serving("new", port(5353, 53, "udp"), udp=[53])
+        self.answered("new", "outside", V4, 5353, protocol="udp", source=40001)
 
     def test_one_port_leads_to_one_workload(self):
         self.pod("first", portMappings=[port(8080), port(8081, hostIP=V4)])
