@@ -35,6 +35,9 @@ enum bl_drop_reason {
 };
 
 #define BL_DROP_REASON_MAX 256
+/* Index of bl_drop: the reason, and this when the packet was on its way into a workload. */
+#define BL_DROP_INGRESS 256
+#define BL_DROP_COUNTERS 512
 
 /* What the kernel side counts besides drops: index into the per-CPU array bl_metric. X(name, help)
  */

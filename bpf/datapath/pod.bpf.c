@@ -102,6 +102,14 @@ static __always_inline bool from_host(struct __sk_buff *skb, const struct bl_pac
 #define DROP_DIRECTION(direction) ((direction) << 8)
 #define DROP_BY(dir) ((dir) << 16)
 
+/* A function of its own: drop()'s stack is as large as the longest chain of its callers leaves it. */
+static __noinline void drop_count(__u32 why, bool to_pod)
+{
+	bool ingress = to_pod || (why >> 8 & 0xff) == BL_DIR_INGRESS;
+
+	count_drop((why & 0xff) | (ingress ? BL_DROP_INGRESS : 0));
+}
+
 /* Counts and reports a dropped packet. `ct` gives what is known of the ends, NULL if nothing is. */
 BL_STEP int drop(struct __sk_buff *skb, const struct bl_packet *p, const struct bl_ct *ct,
 		 __u32 why)
@@ -111,7 +119,7 @@ BL_STEP int drop(struct __sk_buff *skb, const struct bl_packet *p, const struct 
 	struct bl_sock *record;
 	struct bl_flow_key key;
 
-	count_drop(reason);
+	drop_count(why, p && p->flags & PKT_TO_POD);
 	if (!p)
 		return TC_ACT_SHOT;
 	event = emit_reserve();

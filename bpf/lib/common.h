@@ -29,10 +29,10 @@ struct {
 	__type(value, __u64);
 } bl_metric SEC(".maps");
 
-/* bl_drop: per-CPU counters of dropped packets, index enum bl_drop_reason. */
+/* bl_drop: per-CPU counters of dropped packets, index enum bl_drop_reason + BL_DROP_INGRESS. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, BL_DROP_REASON_MAX);
+	__uint(max_entries, BL_DROP_COUNTERS);
 	__type(key, __u32);
 	__type(value, __u64);
 } bl_drop SEC(".maps");
@@ -45,9 +45,10 @@ static __always_inline void count(__u32 metric)
 		(*value)++;
 }
 
-static __always_inline void count_drop(__u32 reason)
+/* `counter`: the reason, with BL_DROP_INGRESS for what was on its way into a workload. */
+static __always_inline void count_drop(__u32 counter)
 {
-	__u64 *value = bpf_map_lookup_elem(&bl_drop, &reason);
+	__u64 *value = bpf_map_lookup_elem(&bl_drop, &counter);
 
 	if (value)
 		(*value)++;

@@ -228,10 +228,14 @@ json status_document(Node& node) {
     if (!node.web_status().empty()) out["web"] = node.web_status();
     out["drops"] = json::array();
     if (const auto drops = node.kernel().drops()) {
-        for (unsigned reason = 0; reason < drops->size(); ++reason) {
-            if ((*drops)[reason] == 0) continue;
-            out["drops"].push_back(
-                {{"reason", observe::drop_reason_name(reason)}, {"count", (*drops)[reason]}});
+        for (unsigned reason = 0; reason < BL_DROP_REASON_MAX; ++reason) {
+            const std::uint64_t egress = (*drops)[reason];
+            const std::uint64_t ingress = (*drops)[reason + BL_DROP_INGRESS];
+            if (egress + ingress == 0) continue;
+            out["drops"].push_back({{"reason", observe::drop_reason_name(reason)},
+                                    {"count", egress + ingress},
+                                    {"ingress", ingress},
+                                    {"egress", egress}});
         }
     }
     return out;

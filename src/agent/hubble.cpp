@@ -1,6 +1,7 @@
 #include "agent/hubble.h"
 
 #include <csignal>
+#include <set>
 
 #include "api/hubble/local.h"
 #include "api/hubble/relay.h"
@@ -36,6 +37,45 @@ std::string dial_address(const HubbleApi::Environment& environment) {
         update.add_labels(fmt::format("k8s:{}={}", key, value));
     update.set_pod_name(workload.name.name);
     update.set_namespace_(workload.name.space);
+    return event;
+}
+
+std::string address_text(const bl_addr& addr) {
+    net::Ip ip;
+    std::copy(std::begin(addr.byte), std::end(addr.byte), ip.bytes.begin());
+    return ip.to_string();
+}
+
+::flow::AgentEvent service_event(const bl_svc_key& key, const bl_svc& service,
+                                 const datapath::Tables& tables) {
+    ::flow::AgentEvent event;
+    event.set_type(::flow::SERVICE_UPSERTED);
+    auto& upsert = *event.mutable_service_upsert();
+    upsert.set_id(service.id);
+    upsert.mutable_frontend_address()->set_ip(address_text(key.addr));
+    upsert.mutable_frontend_address()->set_port(__builtin_bswap16(key.port));
+    for (std::uint32_t slot = 0; slot < service.count; ++slot) {
+        const auto id = tables.slots.find({service.id, service.generation, slot});
+        if (id == tables.slots.end()) continue;
+        const auto backend = tables.backends.find(id->second);
+        if (backend == tables.backends.end()) continue;
+        auto& address = *upsert.add_backend_addresses();
+        address.set_ip(address_text(backend->second.addr));
+        address.set_port(__builtin_bswap16(backend->second.port));
+    }
+    return event;
+}
+
+::flow::AgentEvent ipcache_event(::flow::AgentEventType type, const bl_prefix& prefix,
+                                 std::uint32_t identity) {
+    ::flow::AgentEvent event;
+    event.set_type(type);
+    auto& update = *event.mutable_ipcache_update();
+    const bl_addr addr = prefix.addr;
+    const std::string text = address_text(addr);
+    const bool v4 = text.find(':') == std::string::npos && prefix.prefixlen >= 96;
+    update.set_cidr(fmt::format("{}/{}", text, v4 ? prefix.prefixlen - 96 : +prefix.prefixlen));
+    update.set_identity(identity);
     return event;
 }
 
@@ -85,12 +125,62 @@ void HubbleApi::workload_detached(const model::Workload& workload) {
     backend_->add(endpoint_event(::flow::ENDPOINT_DELETED, workload));
 }
 
-void HubbleApi::policy_updated(std::size_t rules) {
+void HubbleApi::policy_updated(std::size_t rules, bool deleted) {
     ::flow::AgentEvent event;
-    event.set_type(::flow::POLICY_UPDATED);
+    event.set_type(deleted ? ::flow::POLICY_DELETED : ::flow::POLICY_UPDATED);
     event.mutable_policy_update()->set_revision(++revision_);
     event.mutable_policy_update()->set_rule_count(static_cast<std::int64_t>(rules));
     backend_->add(std::move(event));
+}
+
+void HubbleApi::tables_changed(const datapath::Tables& before, const datapath::Tables& after) {
+    const datapath::BytesEqual same;
+    for (const auto& [key, service] : after.services) {
+        const auto old = before.services.find(key);
+        if (old == before.services.end() || !same(old->second, service))
+            backend_->add(service_event(key, service, after));
+    }
+    for (const auto& [key, service] : before.services) {
+        if (after.services.contains(key)) continue;
+        ::flow::AgentEvent event;
+        event.set_type(::flow::SERVICE_DELETED);
+        event.mutable_service_delete()->set_id(service.id);
+        backend_->add(std::move(event));
+    }
+    for (const auto& [key, entry] : after.ipcache) {
+        const auto old = before.ipcache.find(key);
+        if (old != before.ipcache.end() && same(old->second, entry)) continue;
+        auto event = ipcache_event(::flow::IPCACHE_UPSERTED, key, entry.identity);
+        if (old != before.ipcache.end())
+            event.mutable_ipcache_update()->mutable_old_identity()->set_value(old->second.identity);
+        backend_->add(std::move(event));
+    }
+    for (const auto& [key, entry] : before.ipcache) {
+        if (!after.ipcache.contains(key))
+            backend_->add(ipcache_event(::flow::IPCACHE_DELETED, key, entry.identity));
+    }
+    std::set<std::uint32_t> regenerated;
+    for (const auto& [address, endpoint] : after.endpoints) {
+        const auto old = before.endpoints.find(address);
+        if (endpoint.id == 0 || (old != before.endpoints.end() && same(old->second, endpoint)) ||
+            !regenerated.insert(endpoint.id).second)
+            continue;
+        ::flow::AgentEvent event;
+        event.set_type(::flow::ENDPOINT_REGENERATE_SUCCESS);
+        event.mutable_endpoint_regenerate()->set_id(endpoint.id);
+        backend_->add(std::move(event));
+    }
+}
+
+void HubbleApi::tables_refused(const std::vector<model::Workload>& workloads,
+                               const std::string& error) {
+    for (const auto& workload : workloads) {
+        ::flow::AgentEvent event;
+        event.set_type(::flow::ENDPOINT_REGENERATE_FAILURE);
+        event.mutable_endpoint_regenerate()->set_id(workload.id);
+        event.mutable_endpoint_regenerate()->set_error(error);
+        backend_->add(std::move(event));
+    }
 }
 
 json HubbleApi::status() const {

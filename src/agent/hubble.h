@@ -10,6 +10,7 @@
 #include "api/client/paths.h"
 #include "api/hubble/flow_source.h"
 #include "api/hubble/options.h"
+#include "datapath/tables.h"
 #include "model/workload.h"
 #include "net/address.h"
 
@@ -35,7 +36,10 @@ public:
     // Any thread: what GetAgentEvents tells.
     void workload_attached(const model::Workload& workload);
     void workload_detached(const model::Workload& workload);
-    void policy_updated(std::size_t rules);
+    void policy_updated(std::size_t rules, bool deleted);
+    // The loop's thread: what changed in the kernel's tables is told of services, addresses and workloads.
+    void tables_changed(const datapath::Tables& before, const datapath::Tables& after);
+    void tables_refused(const std::vector<model::Workload>& workloads, const std::string& error);
 
     [[nodiscard]] nlohmann::json status() const;
 

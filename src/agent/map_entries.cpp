@@ -154,9 +154,10 @@ std::string counter_name(const std::string& map, std::uint32_t index) {
         default: break;
         }
     } else {
-        switch (index) {
+        const std::string way = index >= BL_DROP_INGRESS ? " ingress" : "";
+        switch (index % BL_DROP_INGRESS) {
 #define X(name, number, text)                                                                      \
-    case number: return #name;
+    case number: return #name + way;
             BL_DROP_REASONS(X)
 #undef X
         default: break;

@@ -378,9 +378,11 @@ Result<> Node::apply(const std::vector<model::Workload>& workloads) {
                       kv("error", done.error().message));
         }
         unenforced_ = done.error().message;
+        if (hubble_) hubble_->tables_refused(workloads, unenforced_);
         return done;
     }
     unenforced_.clear();
+    if (hubble_) hubble_->tables_changed(tables_, compiled->tables);
     tables_ = std::move(compiled->tables);
     directory_ = std::move(compiled->directory);
     if (warnings_ != compiled->warnings) {
@@ -458,6 +460,7 @@ void Node::detach(const model::Workload& workload) {
 
 void Node::publish(std::shared_ptr<const model::Objects> objects) {
     const bool policies = objects_->policies != objects->policies;
+    const bool fewer = objects->policies.size() < objects_->policies.size();
     const bool nodes = objects_->nodes != objects->nodes;
     objects_ = std::move(objects);
     known_ = true;
@@ -465,7 +468,7 @@ void Node::publish(std::shared_ptr<const model::Objects> objects) {
         check_ranges();
         (void)cluster_->plan(*objects_);
     }
-    if (policies && hubble_) hubble_->policy_updated(objects_->policies.size());
+    if (policies && hubble_) hubble_->policy_updated(objects_->policies.size(), fewer);
     if (ready_) (void)reconcile(); // a failure is kept for status() and told to whoever applied
 }
 

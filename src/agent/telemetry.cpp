@@ -230,6 +230,9 @@ std::vector<prometheus::MetricFamily> Telemetry::collect() {
         out.sweeps = node_.sweeps();
         out.swept = node_.swept();
         out.service_events = service_events_;
+        for (const auto& [map, count] : node_.kernel().operations())
+            out.map_operations.push_back(
+                {map, {count.updated, count.update_failed}, {count.erased, count.erase_failed}});
         return out;
     });
     facts.hubble = !node_.config().metrics.hubble.empty();

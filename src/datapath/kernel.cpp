@@ -158,6 +158,7 @@ struct Kernel::State {
     std::unique_ptr<ebpf::Object> pod;
     std::unique_ptr<ebpf::Object> sock;
     bool tcx = true;
+    std::map<std::string, Operations> operations;
     std::map<std::string, int> beside; // maps of other objects
     std::vector<Uplink> uplinks;
 
@@ -239,22 +240,36 @@ Result<Tables> Kernel::read() const {
 
 Result<std::size_t> Kernel::write_steps(const Tables& from, const Tables& to) {
     std::size_t changed = 0;
-    changed += TRY(upsert(TRY(map("bl_identity")), from.identities, to.identities));
-    changed += TRY(upsert(TRY(map("bl_backend")), from.backends, to.backends));
-    changed += TRY(upsert(TRY(map("bl_slot")), from.slots, to.slots));
-    changed += TRY(upsert(TRY(map("bl_policy")), from.policy, to.policy));
-    changed += TRY(upsert(TRY(map("bl_node")), from.nodes, to.nodes));
-    changed += TRY(upsert(TRY(map("bl_svc")), from.services, to.services));
-    changed += TRY(upsert(TRY(map("bl_ipcache")), from.ipcache, to.ipcache));
-    changed += TRY(upsert(TRY(map("bl_endpoint")), from.endpoints, to.endpoints));
-    changed += TRY(erase(TRY(map("bl_endpoint")), from.endpoints, to.endpoints));
-    changed += TRY(erase(TRY(map("bl_ipcache")), from.ipcache, to.ipcache));
+    const auto put = [&](const char* name, const auto& before,
+                         const auto& after) -> Result<std::size_t> {
+        auto done = upsert(TRY(map(name)), before, after);
+        auto& count = state_->operations[name];
+        done ? count.updated += *done : ++count.update_failed;
+        return done;
+    };
+    const auto drop = [&](const char* name, const auto& before,
+                          const auto& after) -> Result<std::size_t> {
+        auto done = erase(TRY(map(name)), before, after);
+        auto& count = state_->operations[name];
+        done ? count.erased += *done : ++count.erase_failed;
+        return done;
+    };
+    changed += TRY(put("bl_identity", from.identities, to.identities));
+    changed += TRY(put("bl_backend", from.backends, to.backends));
+    changed += TRY(put("bl_slot", from.slots, to.slots));
+    changed += TRY(put("bl_policy", from.policy, to.policy));
+    changed += TRY(put("bl_node", from.nodes, to.nodes));
+    changed += TRY(put("bl_svc", from.services, to.services));
+    changed += TRY(put("bl_ipcache", from.ipcache, to.ipcache));
+    changed += TRY(put("bl_endpoint", from.endpoints, to.endpoints));
+    changed += TRY(drop("bl_endpoint", from.endpoints, to.endpoints));
+    changed += TRY(drop("bl_ipcache", from.ipcache, to.ipcache));
     changed += TRY(clear(TRY(map("bl_node")), from.nodes, to.nodes));
-    changed += TRY(erase(TRY(map("bl_svc")), from.services, to.services));
-    changed += TRY(erase(TRY(map("bl_policy")), from.policy, to.policy));
-    changed += TRY(erase(TRY(map("bl_slot")), from.slots, to.slots));
-    changed += TRY(erase(TRY(map("bl_backend")), from.backends, to.backends));
-    changed += TRY(erase(TRY(map("bl_identity")), from.identities, to.identities));
+    changed += TRY(drop("bl_svc", from.services, to.services));
+    changed += TRY(drop("bl_policy", from.policy, to.policy));
+    changed += TRY(drop("bl_slot", from.slots, to.slots));
+    changed += TRY(drop("bl_backend", from.backends, to.backends));
+    changed += TRY(drop("bl_identity", from.identities, to.identities));
     return changed;
 }
 
@@ -430,6 +445,10 @@ Result<std::vector<MapUse>> Kernel::maps() const {
     }
     if (error) return fail_errno(error.value(), "cannot list " + state_->options.pins + "/maps");
     return uses;
+}
+
+const std::map<std::string, Kernel::Operations>& Kernel::operations() const {
+    return state_->operations;
 }
 
 Result<int> Kernel::map(const std::string& name) const {

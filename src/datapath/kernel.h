@@ -23,7 +23,7 @@ struct KernelOptions {
     net::Ip gateway6;
     std::uint32_t ct_entries = 524288;
     std::uint32_t ring_bytes = 8 << 20; // power of two
-    std::uint32_t l7_ring_bytes = 4096;  // of bl_l7; power of two
+    std::uint32_t l7_ring_bytes = 4096; // of bl_l7; power of two
     Attachment attachment = Attachment::automatic;
     std::map<std::string, std::uint32_t> ct_timeouts_s; // by state name, over the defaults
 };
@@ -82,8 +82,16 @@ public:
 
     [[nodiscard]] int flow_ring() const;
     [[nodiscard]] Result<std::vector<std::uint64_t>> metrics() const; // by enum bl_metric
-    [[nodiscard]] Result<std::vector<std::uint64_t>> drops() const;   // by enum bl_drop_reason
+    [[nodiscard]] Result<std::vector<std::uint64_t>> drops() const;   // by index of bl_drop
     [[nodiscard]] Result<std::vector<MapUse>> maps() const;
+    // What write() did to each map: entries written and removed, and how often that failed.
+    struct Operations {
+        std::uint64_t updated = 0;
+        std::uint64_t update_failed = 0;
+        std::uint64_t erased = 0;
+        std::uint64_t erase_failed = 0;
+    };
+    [[nodiscard]] const std::map<std::string, Operations>& operations() const;
     // Descriptor of a map by name, for dumps and tests.
     [[nodiscard]] Result<int> map(const std::string& name) const;
     [[nodiscard]] Result<int> program(const std::string& name) const;

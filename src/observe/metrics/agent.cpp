@@ -135,14 +135,16 @@ void datapath(Families& out, const AgentFacts& facts) {
         for (unsigned number = 0; number < BL_DROP_REASON_MAX; ++number)
             if (drop_reason_name(number) == name && !name.empty())
                 reason = drop_reason_text(number);
-        out.counter("cilium_drop_count_total", drops,
-                    {{"reason", reason}, {"direction", "UNKNOWN"}}, number(drop, {"count"}));
+        for (const auto& [direction, key] : {std::pair{"INGRESS", "ingress"}, {"EGRESS", "egress"}})
+            if (number(drop, {key}) != 0)
+                out.counter("cilium_drop_count_total", drops,
+                            {{"reason", reason}, {"direction", direction}}, number(drop, {key}));
     }
     const json kernel = section(section(facts.status, "kernel_drops"), "reasons");
     for (const auto& [reason, count] : kernel.items())
         out.counter("beeline_kernel_drops_total",
-                    "Packets of workloads that the kernel dropped by itself",
-                    {{"reason", reason}}, count.is_number() ? count.get<double>() : 0);
+                    "Packets of workloads that the kernel dropped by itself", {{"reason", reason}},
+                    count.is_number() ? count.get<double>() : 0);
     const char* directions[] = {"INGRESS", "EGRESS"};
     for (std::size_t i = 0; i < 2; ++i)
         out.counter("cilium_forward_count_total", "Forwarded packets of connections that ended",
@@ -154,6 +156,17 @@ void datapath(Families& out, const AgentFacts& facts) {
         out.gauge("cilium_bpf_map_pressure", "How full a BPF map is, from 0 to 1",
                   {{"map_name", text(map, "name")}},
                   number(map, {"entries"}) / std::max(number(map, {"max_entries"}), 1.0));
+    const char* outcomes[] = {"success", "fail"};
+    for (const auto& map : facts.map_operations) {
+        for (const auto& [operation, counts] :
+             {std::pair{"update", &map.updates}, {"delete", &map.deletes}})
+            for (std::size_t i = 0; i < 2; ++i)
+                out.counter(
+                    "cilium_bpf_map_ops_total",
+                    "Entries that the agent wrote and removed, and writes that failed",
+                    {{"map_name", map.map}, {"operation", operation}, {"outcome", outcomes[i]}},
+                    (*counts)[i]);
+    }
     for (const json& map : list(facts.status, "maps"))
         out.gauge("beeline_bpf_map_entries", "Entries of a BPF map", {{"map", text(map, "name")}},
                   number(map, {"entries"}));
@@ -205,6 +218,9 @@ void endpoints(Families& out, const AgentFacts& facts) {
                 facts.applies.done);
     out.counter("cilium_endpoint_regenerations_total", "", {{"outcome", "fail"}},
                 facts.applies.failed);
+    out.histogram("cilium_endpoint_regeneration_time_stats_seconds",
+                  "How long it takes to bring the desired state into the kernel",
+                  {{"scope", "total"}, {"status", "success"}}, facts.applies);
     out.gauge("cilium_policy", "Network policies", {}, number(facts.status, {"policies"}));
     out.gauge("cilium_policy_max_revision", "Desired states in force so far", {},
               static_cast<double>(facts.applies.done));

@@ -23,7 +23,13 @@ struct AgentFacts {
     Timing applies; // of the desired state
     Timing sweeps;  // of the connection table
     std::uint64_t swept = 0;
-    std::array<std::uint64_t, 3> service_events{};    // add, update, delete
+    std::array<std::uint64_t, 3> service_events{}; // add, update, delete
+    struct MapOperations {
+        std::string map;
+        std::array<std::uint64_t, 2> updates{}; // done, failed
+        std::array<std::uint64_t, 2> deletes{};
+    };
+    std::vector<MapOperations> map_operations;
     std::array<std::uint64_t, 2> forwarded_packets{}; // ingress, egress
     std::array<std::uint64_t, 2> forwarded_bytes{};
     std::uint64_t warnings = 0;

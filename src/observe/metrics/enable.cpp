@@ -20,6 +20,7 @@ const std::vector<Known>& known() {
         {"dns", {"query", "ignoreaaaa"}},
         {"drop", {}},
         {"flow", {}},
+        {"flows-per-pod", {}},
         {"flows-to-world", {"any-drop", "port", "syn-only"}},
         {"http", {"exemplars"}},
         {"httpV2", {"exemplars"}},

@@ -351,6 +351,16 @@ TEST(HubbleMetrics, GrpcIsHttpAndEveryProtocolCounts) {
     EXPECT_EQ(metrics(R"(hubble_sctp_chunk_types_total{chunk_type="INIT",family="IPv4"})"), 1);
 }
 
+TEST(HubbleMetrics, FlowsPerPod) {
+    Metrics metrics("flows-per-pod:sourceContext=pod-name");
+    metrics.hubble->count(flow());
+    metrics.hubble->count(flow());
+    EXPECT_EQ(
+        metrics(
+            R"(hubble_flows_per_pod_total{protocol="TCP",source="client",verdict="FORWARDED"})"),
+        2);
+}
+
 TEST(HubbleMetrics, NoMoreSeriesThanAllowed) {
     Metrics metrics("port-distribution httpV2", 3);
     Flow one = flow();

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <functional>
+#include <optional>
 #include <utility>
 
 #include "abi/drop.h"
@@ -99,6 +100,11 @@ using Emit = std::function<void(Values)>;
 void flow(const EventView& view, const Emit& emit) {
     emit({protocol_word(view.flow, view.event), std::string(type_word(view.event.type)),
           subtype_word(view.flow, view.event), std::string(verdict_word(view.flow.verdict))});
+}
+
+// Which pod is in the labels that the options add.
+void flows_per_pod(const EventView& view, const Emit& emit) {
+    emit({protocol_word(view.flow, view.event), std::string(verdict_word(view.flow.verdict))});
 }
 
 void drop(const EventView& view, const Emit& emit) {
@@ -254,83 +260,40 @@ private:
     Series<Histogram> duration_;
 };
 
-class HttpV2 final : public Base {
-public:
-    HttpV2(const Enabled& enabled, const Shared& shared)
-        : Base(enabled, shared),
-          requests_(counter("hubble_http_requests_total", "HTTP requests that were answered",
-                            {"method", "protocol", "status", "reporter"})),
-          duration_(histogram("hubble_http_request_duration_seconds", kDurationHelp,
-                              {"method", "reporter"})) {}
-
-    void see(const EventView& view, Out& out) override {
-        if (!view.flow.l7 || !is_http(*view.flow.l7)) return;
-        const L7& l7 = *view.flow.l7;
-        if (l7.type != L7::Type::response) return;
-        const std::string reporter(reporter_word(view.event.direction));
-        const Ends ends = request_view(view);
-        count(requests_, ends, {l7.method, l7.version, http_status(l7), reporter}, out);
-        measure(duration_, ends, {l7.method, reporter}, out);
-    }
-    bool remove_pods(const std::unordered_set<std::string>& pods) override {
-        const bool any = requests_.remove_pods(pods);
-        return duration_.remove_pods(pods) || any;
-    }
-
-private:
-    Series<Counter> requests_;
-    Series<Histogram> duration_;
+// The plugins that keep a counter and a time for each answer, in the request's view, differ in their labels. The last label of
+// both is the reporter.
+struct RequestLabels {
+    Values counter;
+    std::optional<Values> duration; // nothing: not known
+};
+struct RequestMetrics {
+    const char* plugin;
+    const char* counter;
+    const char* help;
+    Values counter_labels;
+    const char* duration;
+    Values duration_labels;
+    std::optional<RequestLabels> (*read)(const L7&); // nothing: no matter of this plugin
 };
 
-class Kafka final : public Base {
+class Requests final : public Base {
 public:
-    Kafka(const Enabled& enabled, const Shared& shared)
-        : Base(enabled, shared),
-          requests_(counter("hubble_kafka_requests_total", "Kafka requests that were answered",
-                            {"topic", "api_key", "error_code", "reporter"})),
-          duration_(histogram("hubble_kafka_request_duration_seconds", kDurationHelp,
-                              {"topic", "api_key", "reporter"})) {}
-
-    void see(const EventView& view, Out& out) override {
-        if (!view.flow.l7 || view.flow.l7->protocol != L7::Protocol::kafka) return;
-        const L7& l7 = *view.flow.l7;
-        if (l7.type != L7::Type::response) return;
-        const std::string reporter(reporter_word(view.event.direction));
-        const Ends ends = request_view(view);
-        count(requests_, ends, {l7.resource, l7.method, std::to_string(l7.code), reporter}, out);
-        measure(duration_, ends, {l7.resource, l7.method, reporter}, out);
-    }
-    bool remove_pods(const std::unordered_set<std::string>& pods) override {
-        const bool any = requests_.remove_pods(pods);
-        return duration_.remove_pods(pods) || any;
-    }
-
-private:
-    Series<Counter> requests_;
-    Series<Histogram> duration_;
-};
-
-// Beeline's own, for every protocol alike.
-class AnyL7 final : public Base {
-public:
-    AnyL7(const Enabled& enabled, const Shared& shared)
-        : Base(enabled, shared),
-          requests_(counter("beeline_l7_requests_total", "Answered requests of any protocol",
-                            {"protocol", "status", "tls", "reporter"})),
-          duration_(histogram("beeline_l7_request_duration_seconds", kDurationHelp,
-                              {"protocol", "reporter"})) {}
+    Requests(const Enabled& enabled, const Shared& shared, const RequestMetrics& metrics)
+        : Base(enabled, shared), read_(metrics.read),
+          requests_(counter(metrics.counter, metrics.help, metrics.counter_labels)),
+          duration_(histogram(metrics.duration, kDurationHelp, metrics.duration_labels)) {}
 
     void see(const EventView& view, Out& out) override {
         if (!view.flow.l7 || view.flow.l7->type != L7::Type::response) return;
-        const L7& l7 = *view.flow.l7;
+        auto labels = read_(*view.flow.l7);
+        if (!labels) return;
         const std::string reporter(reporter_word(view.event.direction));
-        const std::string protocol(model::to_string(l7.protocol));
-        const char* status = l7.status == L7::Status::ok      ? "ok"
-                             : l7.status == L7::Status::error ? "error"
-                                                              : "unknown";
         const Ends ends = request_view(view);
-        count(requests_, ends, {protocol, status, l7.tls ? "true" : "false", reporter}, out);
-        if (l7.latency_ns != 0) measure(duration_, ends, {protocol, reporter}, out);
+        labels->counter.push_back(reporter);
+        count(requests_, ends, std::move(labels->counter), out);
+        if (!labels->duration) return;
+        labels->duration->push_back(reporter);
+        measure(duration_, ends, std::move(*labels->duration), out);
     }
     bool remove_pods(const std::unordered_set<std::string>& pods) override {
         const bool any = requests_.remove_pods(pods);
@@ -338,9 +301,59 @@ public:
     }
 
 private:
+    std::optional<RequestLabels> (*read_)(const L7&);
     Series<Counter> requests_;
     Series<Histogram> duration_;
 };
+
+std::optional<RequestLabels> http_v2(const L7& l7) {
+    if (!is_http(l7)) return std::nullopt;
+    return RequestLabels{{l7.method, l7.version, http_status(l7)}, Values{l7.method}};
+}
+
+std::optional<RequestLabels> kafka(const L7& l7) {
+    if (l7.protocol != L7::Protocol::kafka) return std::nullopt;
+    return RequestLabels{{l7.resource, l7.method, std::to_string(l7.code)},
+                         Values{l7.resource, l7.method}};
+}
+
+// Beeline's own, for every protocol alike.
+std::optional<RequestLabels> any_l7(const L7& l7) {
+    const std::string protocol(model::to_string(l7.protocol));
+    const char* status = l7.status == L7::Status::ok      ? "ok"
+                         : l7.status == L7::Status::error ? "error"
+                                                          : "unknown";
+    RequestLabels out{{protocol, status, l7.tls ? "true" : "false"}, std::nullopt};
+    if (l7.latency_ns != 0) out.duration = Values{protocol};
+    return out;
+}
+
+const std::vector<RequestMetrics>& request_plugins() {
+    static const std::vector<RequestMetrics> list{
+        {"httpV2",
+         "hubble_http_requests_total",
+         "HTTP requests that were answered",
+         {"method", "protocol", "status", "reporter"},
+         "hubble_http_request_duration_seconds",
+         {"method", "reporter"},
+         http_v2},
+        {"kafka",
+         "hubble_kafka_requests_total",
+         "Kafka requests that were answered",
+         {"topic", "api_key", "error_code", "reporter"},
+         "hubble_kafka_request_duration_seconds",
+         {"topic", "api_key", "reporter"},
+         kafka},
+        {"l7",
+         "beeline_l7_requests_total",
+         "Answered requests of any protocol",
+         {"protocol", "status", "tls", "reporter"},
+         "beeline_l7_request_duration_seconds",
+         {"protocol", "reporter"},
+         any_l7},
+    };
+    return list;
+}
 
 struct Simple {
     const char* plugin;
@@ -357,6 +370,11 @@ const std::vector<Simple>& simple_plugins() {
          "Flows by what happened",
          {"protocol", "type", "subtype", "verdict"},
          flow},
+        {"flows-per-pod",
+         "hubble_flows_per_pod_total",
+         "Flows by pod, as the contexts name it",
+         {"protocol", "verdict"},
+         flows_per_pod},
         {"drop", "hubble_drop_total", "Dropped packets by reason", {"reason", "protocol"}, drop},
         {"icmp", "hubble_icmp_total", "ICMP messages", {"family", "type"}, icmp},
         {"port-distribution",
@@ -403,9 +421,10 @@ std::unique_ptr<Plugin> make_plugin(const Enabled& enabled, const Shared& shared
     if (enabled.name == "flows-to-world") return make_to_world(enabled, shared);
     if (enabled.name == "dns") return std::make_unique<Dns>(enabled, shared);
     if (enabled.name == "http") return std::make_unique<Http>(enabled, shared);
-    if (enabled.name == "httpV2") return std::make_unique<HttpV2>(enabled, shared);
-    if (enabled.name == "kafka") return std::make_unique<Kafka>(enabled, shared);
-    return std::make_unique<AnyL7>(enabled, shared);
+    for (const RequestMetrics& one : request_plugins()) {
+        if (enabled.name == one.plugin) return std::make_unique<Requests>(enabled, shared, one);
+    }
+    return nullptr;
 }
 
 } // namespace beeline::observe::metrics
