@@ -1,4 +1,5 @@
-// The same source against a real etcd, which tools/fetch-etcd unpacks: skipped where it is not there.
+// The same source against a real etcd, which tools/fetch-etcd unpacks. tests/netns/test_etcd.py runs these: too slow to be among
+// the unit tests.
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -46,6 +47,8 @@ int free_port() {
 class RealEtcd : public testing::Test {
 protected:
     void SetUp() override {
+        if (::getenv("BEELINE_TEST_REAL_ETCD") == nullptr)
+            GTEST_SKIP() << "tests/netns/test_etcd.py runs this";
         if (program("etcd").empty())
             GTEST_SKIP() << "no etcd in /var/cache/beeline/etcd: tools/fetch-etcd brings it";
         set_log_level(LogLevel::error);
