@@ -159,7 +159,7 @@ void add_etcd(CLI::App* verb, const std::shared_ptr<Flags>& flags) {
     auto& etcd = flags->etcd;
     auto* endpoints =
         verb->add_option("--etcd", etcd.endpoints,
-                         "Not the agent but this etcd: http(s)://HOST:PORT, several by commas")
+                         "Not the agent but this etcd: its URL with http or https and a port; several by commas")
             ->delimiter(',')
             ->option_text("URL");
     const auto more = [&](const char* name, std::string& value, const char* text,
