@@ -130,7 +130,7 @@ void add_access(CLI::App* verb, Arguments& arguments) {
 void register_install_commands(CLI::App& app, Context& context) {
     auto wanted = std::make_shared<Arguments>();
     auto* verb = add_verb(app, "install", "Put the agent on every node of a Kubernetes cluster",
-                          "beeline install --image registry.example.org/beeline:0.1.0 --wait\n"
+                          "beeline install --image images.example.org/beeline:0.1.0 --wait\n"
                           "beeline install --set config.network.mode=direct --dry-run\n"
                           "beeline install -o yaml >beeline.yaml");
     add_format(verb, context, {Format::table, Format::yaml});

@@ -114,25 +114,25 @@ class Install(harness.TestCase):
         self.assertIn("no context 'none'", self.beeline("install", "--context", "none", code=1))
 
     def test_b_install(self):
-        self.assertEqual(self.beeline("install", "--image", "registry.example.org/beeline:7"),
+        self.assertEqual(self.beeline("install", "--image", "images.example.org/beeline:7"),
                          [f"{title} created" for title in TITLES])
         self.assertEqual(len(self.versions()), 5)
         pod = self.daemon_set()["spec"]["template"]["spec"]
         self.assertEqual({c["image"] for c in pod["containers"] + pod["initContainers"]},
-                         {"registry.example.org/beeline:7"})
+                         {"images.example.org/beeline:7"})
         for container in pod["containers"] + pod["initContainers"]:
             self.assertNotIn("privileged", container["securityContext"])
             self.assertEqual(container["securityContext"]["capabilities"]["drop"], ["ALL"])
 
     def test_c_again_changes_nothing(self):
         before = self.versions()
-        self.assertEqual(self.beeline("install", "--image", "registry.example.org/beeline:7"),
+        self.assertEqual(self.beeline("install", "--image", "images.example.org/beeline:7"),
                          [f"{title} unchanged" for title in TITLES])
         self.assertEqual(self.versions(), before)
 
     def test_d_a_value_changes_what_it_is_in(self):
         before = self.daemon_set()["metadata"]["generation"]
-        arguments = ("--image", "registry.example.org/beeline:7", "--set", "config.network.mode=direct")
+        arguments = ("--image", "images.example.org/beeline:7", "--set", "config.network.mode=direct")
         wanted = [f"{title} unchanged" for title in TITLES[:3]] + [f"{title} changed" for title in TITLES[3:]]
         self.assertEqual(self.beeline("install", *arguments, "--dry-run"), [f"{line} (dry run)" for line in wanted])
         self.assertEqual(self.daemon_set()["metadata"]["generation"], before)

@@ -32,7 +32,7 @@ public:
     Result<> set(std::string_view assignment);
     // Puts the fields of `other` over these.
     Result<> merge(const nlohmann::json& other, std::string_view file);
-    // "registry.example.org/net/beeline:1.2"; without a tag that stays.
+    // "images.example.org/net/beeline:1.2"; without a tag that stays.
     Result<> set_image(std::string_view image);
 
     [[nodiscard]] const nlohmann::json& all() const { return all_; }

@@ -72,7 +72,7 @@ TEST(Chart, EveryObjectIsOneOfAKnownKind) {
 
 TEST(Chart, ValuesReachTheObjects) {
     auto values = defaults();
-    ASSERT_TRUE(values.set_image("registry.example.org:5000/net/beeline:7"));
+    ASSERT_TRUE(values.set_image("images.example.org:5000/net/beeline:7"));
     ASSERT_TRUE(values.set("config.network.mode=direct"));
     ASSERT_TRUE(values.set("config.flows.memory=1000"));
     ASSERT_TRUE(values.set("config.web.enabled=false"));
@@ -82,7 +82,7 @@ TEST(Chart, ValuesReachTheObjects) {
     const auto& pod = set["spec"]["template"]["spec"];
     for (const auto* list : {"containers", "initContainers"})
         for (const auto& container : pod[list])
-            EXPECT_EQ(container["image"], "registry.example.org:5000/net/beeline:7");
+            EXPECT_EQ(container["image"], "images.example.org:5000/net/beeline:7");
     EXPECT_EQ(pod["tolerations"], json::parse(R"([{"key": "a", "operator": "Exists"}])"));
     EXPECT_EQ(set["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"], "10%");
     const std::string text = object(values, "4-configmap.yaml")["data"]["beeline.yaml"];
@@ -108,7 +108,7 @@ TEST(Chart, ValuesThatAreNoneAreRefusedAndChangeNothing) {
         EXPECT_FALSE(values.set_image(image)) << image;
     EXPECT_FALSE(values.merge(json::array(), "t"));
     EXPECT_EQ(values.all(), before);
-    ASSERT_TRUE(values.set_image("registry.example.org:5000/beeline"));
+    ASSERT_TRUE(values.set_image("images.example.org:5000/beeline"));
     EXPECT_EQ(values.all()["image"]["tag"], "0.1.0");
 }
 
