@@ -86,6 +86,76 @@ class Files(unittest.TestCase):
             self.assertEqual(os.stat(os.path.join(bin, "beeline-cni")).st_mode & 0o777, 0o755)
 
 
+@unittest.skipUnless(shutil.which("podman"), "no podman to make the container with")
+class Pod(harness.TestCase):
+    """The agent's container as the DaemonSet describes it, by podman on this machine's own files: not privileged."""
+
+    def command(self, node):
+        pod = next(o for o in rendered() if o["kind"] == "DaemonSet")["spec"]["template"]["spec"]
+        container = next(c for c in pod["containers"] if c["name"] == "beelined")
+        words = ["podman", "run", "--rm", "--network", "host", "--pid", "host", "--log-driver", "none",
+                 "--name", f"beeline-{node.instance}", "--cgroup-parent", f"/beeline/{node.instance}/pod",
+                 "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined",
+                 "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000", "--cap-drop", "all"]
+        for capability in container["securityContext"]["capabilities"]["add"]:
+            words += ["--cap-add", capability]
+        volumes = {v["name"]: v.get("hostPath") for v in pod["volumes"]}
+        for mount in container["volumeMounts"]:
+            if volumes[mount["name"]] is None:
+                continue
+            path = volumes[mount["name"]]["path"]
+            options = (["rslave"] if "mountPropagation" in mount else []) + (["ro"] if mount.get("readOnly") else [])
+            if os.path.isdir(path):
+                words += ["--volume", ":".join([path, mount["mountPath"], *[",".join(options)][:len(options)]])]
+        # In place of the image. The node's namespaces are those of this process: in a test that runs in a container, process 1
+        # may be none that it can look into.
+        words += ["--volume", f"{harness.BIN}:/opt/beeline:ro", "--volume", f"{IMAGE}:/usr/lib/beeline:ro",
+                  "--volume", f"{node.folder}:{node.folder}", "--env", "PATH=/opt/beeline:/usr/sbin:/usr/bin:/sbin:/bin",
+                  "--env", f"BEELINE_NODE_PROCESS={os.getpid()}"]
+        return [*words, "--rootfs", "/:O", *container["command"][:1], "--config", node.config_file, "--instance",
+                node.instance]
+
+    def test_its_capabilities_and_mounts_suffice(self):
+        rules = """
+- rule: Marked program
+  desc: d
+  condition: evt.type in (execve, execveat) and proc.cmdline contains bl-marked
+  output: marked %proc.cmdline
+  priority: NOTICE
+"""
+        with harness.Node(agent=False, config={"security": {"scope": "machine", "outputs": {"stdout": False}}}) as node:
+            with open(node.config_file) as file:
+                config = yaml.safe_load(file)
+            config["security"]["rules"] = [os.path.join(node.folder, "rules.yaml")]
+            with open(config["security"]["rules"][0], "w") as file:
+                file.write(rules)
+            with open(node.config_file, "w") as file:
+                yaml.safe_dump(config, file)
+            # So that it is a mount whose new mounts are seen in the container, as on a node with systemd all are.
+            first = node.make_netns("first")
+            with open(node.log_file, "a") as log:
+                node.agent = node._start(self.command(node), node.netns_path, node.host_cgroup, stdout=log,
+                                         stderr=subprocess.STDOUT)
+            node.cli_ok("status", "--wait", "--timeout", "30")
+            status = node.api("GET", "/v1/status")
+            self.assertEqual(status["security"]["rules"], 1)
+            with open(f"/proc/{status['pid']}/status") as file:
+                effective = next(line for line in file if line.startswith("CapEff")).split()[1]
+            self.assertFalse(int(effective, 16) & 1 << 24, "SYS_RESOURCE: the container is privileged")
+            addresses = {}
+            for name, netns in (("first", first), ("second", node.make_netns("second"))):
+                code, result, err = node.cni("ADD", f"{name}-id", netns, args=f"K8S_POD_NAMESPACE=shop;K8S_POD_NAME={name}")
+                self.assertEqual(code, 0, f"{result} {err}")
+                addresses[name] = [entry["address"].split("/")[0] for entry in result["ips"]]
+            node.serve("shop/first", "first", tcp=[80])
+            for address in addresses["first"]:
+                self.assertTrue(node.tcp("shop/second", address, 80)["ok"], address)
+            node.wait_flow(lambda f: f["source"].get("name") == "second" and f["destination"].get("name") == "first")
+            node.host("sh", "-c", ": bl-marked; true")
+            harness.wait_for(lambda: [a for a in node.stream("/v1/alerts") if "bl-marked" in json.dumps(a)], 10,
+                             "the alert")
+
+
 class Install(harness.TestCase):
     @classmethod
     def setUpClass(cls):
