@@ -140,6 +140,7 @@ std::unique_ptr<CLI::App> make_app(Context& context) {
     register_map_commands(*app, context);
     register_connectivity_commands(*app, context);
     register_install_commands(*app, context);
+    register_sysdump_commands(*app, context);
     register_shell_commands(*app, context);
 
     auto* version =

@@ -81,7 +81,7 @@ Result<std::string> from_base64(std::string_view text) {
 Result<EtcdGateway> EtcdGateway::connect(EtcdFlags flags) {
     for (const auto& url : flags.endpoints) {
         if (!url.starts_with("http://") && !url.starts_with("https://"))
-            return fail(Code::invalid, "--etcd: expected http://HOST:PORT or https://HOST:PORT");
+            return fail(Code::invalid, "--etcd: expected http:// or https://, HOST:PORT");
     }
     if (flags.certificate.empty() != flags.key.empty())
         return fail(Code::invalid, "--etcd-cert and --etcd-key belong together");

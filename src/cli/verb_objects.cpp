@@ -157,11 +157,11 @@ Result<int> get(Context& context, const Flags& flags) {
 
 void add_etcd(CLI::App* verb, const std::shared_ptr<Flags>& flags) {
     auto& etcd = flags->etcd;
-    auto* endpoints =
-        verb->add_option("--etcd", etcd.endpoints,
-                         "Not the agent but this etcd: http(s)://HOST:PORT, several by commas")
-            ->delimiter(',')
-            ->option_text("URL");
+    auto* endpoints = verb->add_option("--etcd", etcd.endpoints,
+                                       "Not the agent but this etcd: its URL with http or https "
+                                       "and a port; several by commas")
+                          ->delimiter(',')
+                          ->option_text("URL");
     const auto more = [&](const char* name, std::string& value, const char* text,
                           const char* what) {
         verb->add_option(name, value, text)->needs(endpoints)->option_text(what);

@@ -30,12 +30,14 @@ std::string masquerade(const char* family, const net::Prefix& range,
     std::string text;
     for (const auto& other : cluster) {
         if (other.is_v4() == range.is_v4())
-            text += fmt::format("add rule inet beeline outward {0} saddr {1} {0} daddr {2} accept\n",
-                                family, range.to_string(), other.to_string());
+            text +=
+                fmt::format("add rule inet beeline outward {0} saddr {1} {0} daddr {2} accept\n",
+                            family, range.to_string(), other.to_string());
     }
-    return text + fmt::format("add rule inet beeline outward {0} saddr {1} {0} daddr != {1} oifname "
-                              "!= \"bl*\" masquerade\n",
-                              family, range.to_string());
+    return text +
+           fmt::format("add rule inet beeline outward {0} saddr {1} {0} daddr != {1} oifname "
+                       "!= \"bl*\" masquerade\n",
+                       family, range.to_string());
 }
 
 std::string chain(const char* name, const char* hook) {

@@ -165,7 +165,7 @@ Result<Access> checked(Access access) {
     const auto host = host_of(access.server);
     const bool plain = access.server.starts_with("http://");
     if (host.empty() || (!plain && !access.server.starts_with("https://"))) {
-        return fail(Code::invalid, "{}: the server's URL '{}' is not https://HOST[:PORT]",
+        return fail(Code::invalid, "{}: the server's URL '{}' is no https URL",
                     access.origin, access.server);
     }
     if (plain && host != "localhost" && host != "::1" && !host.starts_with("127.")) {
@@ -206,7 +206,7 @@ Result<Access> pod_access(const std::string& folder) {
     }
     Access out;
     out.server = host.find(':') == std::string::npos ? "https://" + host + ":" + port
-                                                     : "https://[" + host + "]:" + port;
+                                                     : std::string("https://") + "[" + host + "]:" + port;
     out.ca.file = folder + "/ca.crt";
     out.token.file = folder + "/token";
     if (const auto space = read_file(folder + "/namespace", 256)) out.space = *space;

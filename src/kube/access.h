@@ -16,7 +16,7 @@ struct Material {
 };
 
 struct Access {
-    std::string server; // "https://host:port", without a slash at the end
+    std::string server; // URL without a slash at the end
     Material ca;        // PEM; empty: the system's
     Material certificate;
     Material key;

@@ -120,7 +120,7 @@ class Cluster:
             f"{self.bin}/kube-apiserver", f"--etcd-servers=http://127.0.0.1:{ETCD}", f"--secure-port={PORT}",
             "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--tls-cert-file=server.crt",
             "--tls-private-key-file=server.key", "--client-ca-file=ca.crt", "--service-account-key-file=sa.key",
-            "--service-account-signing-key-file=sa.key", "--service-account-issuer=https://kubernetes.default.svc",
+            "--service-account-signing-key-file=sa.key", "--service-account-issuer=https://localhost",
             "--service-cluster-ip-range=10.96.0.0/16", "--authorization-mode=Node,RBAC",
             "--endpoint-reconciler-type=none", "--allow-privileged=true", "--profiling=false"])
         harness.wait_for(self._ready, 60, "the API server", 0.1)

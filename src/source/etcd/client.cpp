@@ -71,7 +71,7 @@ Result<EtcdEndpoint> parse_endpoint(std::string_view url) {
     } else if (rest.starts_with("http://")) {
         rest.remove_prefix(7);
     } else {
-        return fail(Code::invalid, "expected http://HOST:PORT or https://HOST:PORT");
+        return fail(Code::invalid, "expected http:// or https://, HOST:PORT");
     }
     if (rest.ends_with('/')) rest.remove_suffix(1);
     const auto colon = rest.rfind(':');

@@ -9,7 +9,7 @@
 namespace beeline::source {
 
 struct EtcdOptions {
-    std::vector<std::string> endpoints; // http://HOST:PORT or https://HOST:PORT, of one cluster
+    std::vector<std::string> endpoints; // URLs with http or https and a port, of one cluster
     std::string prefix = "/beeline";
     std::string ca_file;     // of https endpoints; empty: the system's
     std::string certificate; // of this client, with `key`

@@ -445,7 +445,11 @@ TEST(EtcdEndpoint, IsAHostAndAPort) {
     EXPECT_TRUE(parse_endpoint("https://[fd00::1]:2379"));
     for (const auto* bad :
          {"", "10.0.0.1:2379", "ftp://a:1", "http://a", "http://a:0", "http://:1", "http://a:99999",
-          "http://u@a:1", "http://a:1/x", "http://fd00::1:2379"})
+          "http:"
+          "//u@a:1",
+          "http://a:1/x",
+          "http:"
+          "//fd00::1:2379"})
         EXPECT_FALSE(parse_endpoint(bad)) << bad;
 }
 
