@@ -16,6 +16,7 @@ constexpr Template kTexts[] = {
 #include "chart.inc"
 };
 constexpr std::string_view kValues = "values.yaml";
+constexpr std::size_t kDeepest = 32; // of values in each other
 // Values that people fill as they like; elsewhere a name that is not in values.yaml is a mistake.
 constexpr std::string_view kOpen[] = {"config", "resources", "nodeSelector"};
 
@@ -180,11 +181,20 @@ private:
     std::string_view space_;
 };
 
-json value_of(std::string_view text) {
-    if (text.starts_with('[') || text.starts_with('{') || text.starts_with('"')) {
-        json parsed = json::parse(text, nullptr, false);
-        return parsed;
+bool is_deep(std::string_view text) {
+    std::size_t depth = 0;
+    for (const char c : text) {
+        if (c == '[' || c == '{') ++depth;
+        if ((c == ']' || c == '}') && depth > 0) --depth;
+        if (depth > kDeepest) return true;
     }
+    return false;
+}
+
+// Discarded when it is not understood.
+json value_of(std::string_view text) {
+    if (text.starts_with('[') || text.starts_with('{') || text.starts_with('"'))
+        return is_deep(text) ? json(json::value_t::discarded) : json::parse(text, nullptr, false);
     if (text == "true" || text == "false") return text == "true";
     if (text == "null") return {};
     std::int64_t number = 0;
@@ -203,6 +213,10 @@ Result<> put_over(json& below, const json& above, const std::string& path, bool 
         const std::string inner = path.empty() ? key : path + "." + key;
         if (!open && !below.contains(key))
             return fail(Code::invalid, "{}: there is no value '{}' in the chart", file, inner);
+        if (value.is_null()) { // as in Helm
+            below.erase(key);
+            continue;
+        }
         TRY(put_over(below[key], value, inner, open || (path.empty() && is_open(key)), file));
     }
     return {};
@@ -237,10 +251,15 @@ Result<> Values::set(std::string_view assignment) {
     const auto equals = assignment.find('=');
     if (equals == std::string_view::npos || equals == 0)
         return fail(Code::invalid, "--set {}: expected NAME=VALUE", assignment);
+    if (yaml::invalid_utf8(assignment) != std::string_view::npos)
+        return fail(Code::invalid, "--set: the text is no UTF-8");
     json value = value_of(assignment.substr(equals + 1));
     if (value.is_discarded())
-        return fail(Code::invalid, "--set {}: the value begins like JSON and is none", assignment);
+        return fail(Code::invalid, "--set {}: the value begins like JSON and is none, or too deep",
+                    assignment);
     auto names = split(assignment.substr(0, equals), '.');
+    if (names.size() > kDeepest)
+        return fail(Code::invalid, "--set {}: too many names in each other", assignment);
     for (auto name = names.rbegin(); name != names.rend(); ++name) {
         if (name->empty()) return fail(Code::invalid, "--set {}: a name is empty", assignment);
         value = json{{std::string(*name), std::move(value)}};
@@ -263,7 +282,8 @@ Result<> Values::set_image(std::string_view image) {
         colon != std::string_view::npos && (slash == std::string_view::npos || colon > slash);
     const auto repository = image.substr(0, tagged ? colon : image.size());
     if (repository.empty() || (tagged && colon + 1 == image.size()) ||
-        image.find_first_of(" \t\n\"'{}") != std::string_view::npos)
+        image.find_first_of(" \t\n\"'{}") != std::string_view::npos ||
+        yaml::invalid_utf8(image) != std::string_view::npos)
         return fail(Code::invalid, "--image {}: expected REPOSITORY[:TAG]", image);
     all_["image"]["repository"] = repository;
     if (tagged) all_["image"]["tag"] = image.substr(colon + 1);

@@ -28,7 +28,7 @@ public:
     static Result<Values> defaults();
 
     // "image.tag=1.2", "config.web.enabled=false", "tolerations=[]": a JSON list or object, a whole number, true, false,
-    // null, else a text.
+    // else a text. null removes the value.
     Result<> set(std::string_view assignment);
     // Puts the fields of `other` over these.
     Result<> merge(const nlohmann::json& other, std::string_view file);

@@ -78,6 +78,7 @@ TEST(Chart, ValuesReachTheObjects) {
     ASSERT_TRUE(values.set("config.web.enabled=false"));
     ASSERT_TRUE(values.set(R"(tolerations=[{"key": "a", "operator": "Exists"}])"));
     ASSERT_TRUE(values.set("maxUnavailable=10%"));
+    ASSERT_TRUE(values.set("config.hubble=null"));
     const auto set = object(values, "5-daemonset.yaml");
     const auto& pod = set["spec"]["template"]["spec"];
     for (const auto* list : {"containers", "initContainers"})
@@ -92,6 +93,7 @@ TEST(Chart, ValuesReachTheObjects) {
     EXPECT_EQ((*config)["flows"]["memory"], 1000);
     EXPECT_EQ((*config)["web"]["enabled"], false);
     EXPECT_EQ((*config)["source"]["kind"], "kubernetes");
+    EXPECT_FALSE(config->contains("hubble"));
     // Other configuration is another pod, so that agents are started anew.
     EXPECT_EQ(json::parse(set["spec"]["template"]["metadata"]["annotations"]["beeline.io/config"]
                               .get<std::string>()),
@@ -104,6 +106,8 @@ TEST(Chart, ValuesThatAreNoneAreRefusedAndChangeNothing) {
     for (const auto* text : {"", "image", "=1", "image..tag=1", "imaeg.tag=1", "image.tga=1",
                              "tolerations=[", "cni.x.y=1"})
         EXPECT_FALSE(values.set(text)) << text;
+    EXPECT_FALSE(values.set("config.x=" + std::string(1000, '[')));
+    EXPECT_FALSE(values.set("config" + std::string(1000, '.') + "=1"));
     for (const auto* image : {"", ":1", "a:", "a b", "a{{b"})
         EXPECT_FALSE(values.set_image(image)) << image;
     EXPECT_FALSE(values.merge(json::array(), "t"));
