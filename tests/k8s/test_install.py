@@ -33,6 +33,14 @@ class Chart(unittest.TestCase):
         with open(os.path.join(cluster.ROOT, "deploy", "kubernetes", "beeline.yaml")) as file:
             self.assertEqual(list(yaml.safe_load_all(file)), rendered())
 
+    def test_its_version_is_the_programs(self):
+        version = subprocess.run([BEELINE, "version"], check=True, stdout=subprocess.PIPE, text=True).stdout.split()[1]
+        with open(os.path.join(CHART, "Chart.yaml")) as file:
+            chart = yaml.safe_load(file)
+        with open(os.path.join(CHART, "values.yaml")) as file:
+            values = yaml.safe_load(file)
+        self.assertEqual([chart["version"], chart["appVersion"], values["image"]["tag"]], [version] * 3)
+
     def test_the_rights_are_those_of_the_documentation(self):
         documented = {o["kind"]: o for o in yaml.safe_load_all(cluster.agent_rights())}
         made = {o["kind"]: o for o in rendered()}
@@ -84,6 +92,26 @@ class Files(unittest.TestCase):
                 subprocess.run(command, env=environment, check=True)
                 self.assertEqual((os.listdir(bin), os.listdir(conf)), (["beeline-cni"], ["05-beeline.conflist"]))
             self.assertEqual(os.stat(os.path.join(bin, "beeline-cni")).st_mode & 0o777, 0o755)
+
+
+    def test_file_systems_are_mounted_on_the_node_where_they_are_missing(self):
+        node = subprocess.Popen(["unshare", "--mount", "sh", "-c", "umount -l /sys/fs/bpf; echo ready; exec sleep 60"],
+                                stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL)
+        try:
+            self.assertEqual(node.stdout.readline(), "ready\n")
+
+            def mounted():
+                with open(f"/proc/{node.pid}/mountinfo") as file:
+                    return [line.split()[4] for line in file if " - bpf " in line and line.split()[4] == "/sys/fs/bpf"]
+            before = len(mounted())
+            for _ in range(2):
+                subprocess.run([os.path.join(IMAGE, "mounts")], check=True,
+                               env=dict(os.environ, BEELINE_NODE_PROCESS=str(node.pid)))
+                self.assertEqual(len(mounted()), max(before, 1))
+        finally:
+            node.kill()
+            node.wait()
+            node.stdout.close()
 
 
 @unittest.skipUnless(shutil.which("podman"), "no podman to make the container with")
