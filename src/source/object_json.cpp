@@ -8,41 +8,41 @@
 namespace beeline::source {
 namespace {
 
-using json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
 
 // Changed when lines of an older agent cannot be read any more.
 constexpr std::string_view kHeader = "beeline objects 1";
 
 template <typename T>
-json texts(const std::vector<T>& items) {
-    json out = json::array();
+Json texts(const std::vector<T>& items) {
+    Json out = Json::array();
     for (const auto& item : items)
         out.push_back(item.to_string());
     return out;
 }
 
-json head(ObjectKind kind, const model::ObjectName& name, const model::Labels& labels) {
+Json head(ObjectKind kind, const model::ObjectName& name, const model::Labels& labels) {
     const auto* version = kind == ObjectKind::endpoint_slice   ? "discovery.k8s.io/v1"
                           : kind == ObjectKind::network_policy ? "networking.k8s.io/v1"
                                                                : "v1";
-    json metadata{{"name", name.name}};
+    Json metadata{{"name", name.name}};
     if (has_namespace(kind)) metadata["namespace"] = name.space;
     if (!labels.empty()) metadata["labels"] = labels;
     return {{"apiVersion", version}, {"kind", kind_name(kind)}, {"metadata", metadata}};
 }
 
-json ready_condition(bool ready) {
-    return json::array({{{"type", "Ready"}, {"status", ready ? "True" : "False"}}});
+Json ready_condition(bool ready) {
+    return Json::array({{{"type", "Ready"}, {"status", ready ? "True" : "False"}}});
 }
 
-json of(const model::Namespace& object) {
+Json of(const model::Namespace& object) {
     return head(ObjectKind::namespace_, {"", object.name}, object.labels);
 }
 
-json of(const model::ClusterNode& object) {
-    json out = head(ObjectKind::node, {"", object.name}, object.labels);
+Json of(const model::ClusterNode& object) {
+    Json out = head(ObjectKind::node, {"", object.name}, object.labels);
     if (!object.pod_ranges.empty()) out["spec"] = {{"podCIDRs", texts(object.pod_ranges)}};
-    json addresses = json::array();
+    Json addresses = Json::array();
     for (const auto& ip : object.addresses)
         addresses.push_back({{"type", "InternalIP"}, {"address", ip.to_string()}});
     out["status"] = {{"addresses", addresses}, {"conditions", ready_condition(object.ready)}};
@@ -67,23 +67,23 @@ std::string l7_text(model::L7Protocols protocols) {
     return out.empty() ? "false" : out;
 }
 
-json of(const model::Pod& object) {
-    json out = head(ObjectKind::pod, object.name, object.labels);
+Json of(const model::Pod& object) {
+    Json out = head(ObjectKind::pod, object.name, object.labels);
     if (object.l7) {
         out["metadata"]["annotations"] = {{std::string(model::kL7Annotation), l7_text(*object.l7)}};
     }
-    json spec = json::object();
+    Json spec = Json::object();
     if (!object.node.empty()) spec["nodeName"] = object.node;
     if (object.host_network) spec["hostNetwork"] = true;
     // A name may stand for a port of several containers.
     for (const auto& port : object.ports) {
         spec["containers"].push_back(
-            {{"ports", json::array({{{"name", port.name},
+            {{"ports", Json::array({{{"name", port.name},
                                      {"containerPort", port.port},
                                      {"protocol", model::to_string(port.protocol)}}})}});
     }
     out["spec"] = spec;
-    json ips = json::array();
+    Json ips = Json::array();
     for (const auto& ip : object.addresses)
         ips.push_back({{"ip", ip.to_string()}});
     out["status"] = {{"phase", object.finished ? "Succeeded" : "Running"},
@@ -92,8 +92,8 @@ json of(const model::Pod& object) {
     return out;
 }
 
-json of(const model::ServicePort& port) {
-    json out{{"protocol", model::to_string(port.protocol)}, {"port", port.port}};
+Json of(const model::ServicePort& port) {
+    Json out{{"protocol", model::to_string(port.protocol)}, {"port", port.port}};
     if (!port.name.empty()) out["name"] = port.name;
     if (port.target_name.empty()) {
         out["targetPort"] = port.target_port;
@@ -104,9 +104,9 @@ json of(const model::ServicePort& port) {
     return out;
 }
 
-json of(const model::Service& object) {
-    json out = head(ObjectKind::service, object.name, {});
-    json spec = json::object();
+Json of(const model::Service& object) {
+    Json out = head(ObjectKind::service, object.name, {});
+    Json spec = Json::object();
     bool node_ports = false;
     for (const auto& port : object.ports) {
         spec["ports"].push_back(of(port));
@@ -130,15 +130,15 @@ json of(const model::Service& object) {
     return out;
 }
 
-json of(const model::EndpointSlice& object) {
+Json of(const model::EndpointSlice& object) {
     model::Labels labels;
     if (!object.service.empty()) labels["kubernetes.io/service-name"] = object.service;
-    json out = head(ObjectKind::endpoint_slice, object.name, labels);
+    Json out = head(ObjectKind::endpoint_slice, object.name, labels);
     const bool v4 = object.endpoints.empty() || object.endpoints.front().address.is_v4();
     out["addressType"] = v4 ? "IPv4" : "IPv6";
-    out["endpoints"] = json::array();
+    out["endpoints"] = Json::array();
     for (const auto& endpoint : object.endpoints) {
-        json one{{"addresses", json::array({endpoint.address.to_string()})},
+        Json one{{"addresses", Json::array({endpoint.address.to_string()})},
                  {"conditions",
                   {{"ready", endpoint.ready},
                    {"serving", endpoint.serving},
@@ -146,7 +146,7 @@ json of(const model::EndpointSlice& object) {
         if (!endpoint.node.empty()) one["nodeName"] = endpoint.node;
         out["endpoints"].push_back(std::move(one));
     }
-    out["ports"] = json::array();
+    out["ports"] = Json::array();
     for (const auto& port : object.ports) {
         out["ports"].push_back({{"name", port.name},
                                 {"protocol", model::to_string(port.protocol)},
@@ -155,23 +155,23 @@ json of(const model::EndpointSlice& object) {
     return out;
 }
 
-json of(const model::LabelSelector& selector) {
+Json of(const model::LabelSelector& selector) {
     using Operator = model::Requirement::Operator;
-    json list = json::array();
+    Json list = Json::array();
     for (const auto& each : selector.requirements) {
         const auto* word = each.op == Operator::in       ? "In"
                            : each.op == Operator::not_in ? "NotIn"
                            : each.op == Operator::exists ? "Exists"
                                                          : "DoesNotExist";
-        json one{{"key", each.key}, {"operator", word}};
+        Json one{{"key", each.key}, {"operator", word}};
         if (!each.values.empty()) one["values"] = each.values;
         list.push_back(std::move(one));
     }
-    return list.empty() ? json::object() : json{{"matchExpressions", std::move(list)}};
+    return list.empty() ? Json::object() : Json{{"matchExpressions", std::move(list)}};
 }
 
-json of(const model::Peer& peer) {
-    json out = json::object();
+Json of(const model::Peer& peer) {
+    Json out = Json::object();
     if (peer.block) {
         out["ipBlock"] = {{"cidr", peer.block->cidr.to_string()}};
         if (!peer.block->except.empty()) out["ipBlock"]["except"] = texts(peer.block->except);
@@ -181,8 +181,8 @@ json of(const model::Peer& peer) {
     return out;
 }
 
-json of(const model::PolicyPort& port) {
-    json out{{"protocol", model::to_string(port.protocol)}};
+Json of(const model::PolicyPort& port) {
+    Json out{{"protocol", model::to_string(port.protocol)}};
     if (!port.name.empty()) {
         out["port"] = port.name;
     } else if (port.first != 0) {
@@ -192,10 +192,10 @@ json of(const model::PolicyPort& port) {
     return out;
 }
 
-json of(const std::vector<model::Rule>& rules, const char* peers) {
-    json out = json::array();
+Json of(const std::vector<model::Rule>& rules, const char* peers) {
+    Json out = Json::array();
     for (const auto& rule : rules) {
-        json one = json::object();
+        Json one = Json::object();
         for (const auto& peer : rule.peers)
             one[peers].push_back(of(peer));
         for (const auto& port : rule.ports)
@@ -205,9 +205,9 @@ json of(const std::vector<model::Rule>& rules, const char* peers) {
     return out;
 }
 
-json of(const model::Policy& object) {
-    json out = head(ObjectKind::network_policy, {object.space, object.name}, {});
-    json types = json::array();
+Json of(const model::Policy& object) {
+    Json out = head(ObjectKind::network_policy, {object.space, object.name}, {});
+    Json types = Json::array();
     if (object.isolates_ingress) types.push_back("Ingress");
     if (object.isolates_egress) types.push_back("Egress");
     out["spec"] = {{"podSelector", of(object.subject)}, {"policyTypes", types}};

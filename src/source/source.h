@@ -98,7 +98,7 @@ public:
     virtual void pod_failed(const FailedPod& pod) { (void)pod; }
 
     // Where other machines learn of this one by the source, they do from now on; elsewhere nothing happens.
-    virtual void announce(Announcement) {}
+    virtual void announce(const Announcement& announcement) { (void)announcement; }
 
     // True: apply() and remove() wait for a server, and are called on any thread but the loop's, while the loop runs.
     [[nodiscard]] virtual bool waits() const { return false; }

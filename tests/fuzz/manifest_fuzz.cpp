@@ -76,6 +76,13 @@ void check(const model::EndpointSlice& slice) {
         require(!endpoint.address.is_zero());
 }
 
+void check(const model::ClusterNode& node) {
+    require(!node.name.empty());
+    require(node.pod_ranges.size() <= 2);
+    for (const auto& ip : node.addresses)
+        require(!ip.is_zero());
+}
+
 void check(const model::Pod& pod) {
     for (const auto& port : pod.ports)
         require(port.port != 0 && port_name_problem(port.name).empty());

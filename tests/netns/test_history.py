@@ -98,7 +98,7 @@ class History(harness.TestCase):
                 address = node.address("shop/web")
 
                 def full():
-                    node.requests("shop/client", "tcp", address, 80, 500)
+                    node.requests("shop/client", "tcp", address, 80, 3000)
                     history = node.api("GET", "/v1/status")["history"]
                     assert history.get("error") and history["lost"] > 0, history
                     return history

@@ -84,7 +84,8 @@ Result<> EtcdSource::start(loop::Loop& loop) {
     return {};
 }
 
-void EtcdSource::announce(Announcement announcement) {
+void EtcdSource::announce(const Announcement& given) {
+    Announcement announcement = given;
     if (!registrar_) {
         registrar_ = std::make_unique<EtcdRegistrar>(
             options_, agent_, [this, alive = std::weak_ptr(alive_)](Registration now) {

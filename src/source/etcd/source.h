@@ -46,7 +46,7 @@ public:
     EtcdSource& operator=(const EtcdSource&) = delete;
 
     Result<> start(loop::Loop& loop) override;
-    void announce(Announcement announcement) override;
+    void announce(const Announcement& given) override;
     [[nodiscard]] bool waits() const override { return true; }
     // One transaction. What was written is in force here when these return; elsewhere soon after.
     Result<ApplyReport> apply(std::string_view yaml, bool dry_run) override;

@@ -50,6 +50,7 @@ void ObjectState::keep_only(ObjectKind kind, const std::set<model::ObjectName>& 
 
 std::vector<SourceError> ObjectState::errors() const {
     std::vector<SourceError> out;
+    out.reserve(errors_.size());
     for (const auto& [key, message] : errors_) {
         out.push_back(
             {fmt::format("{} {}", kind_name(key.first), key.second.to_string()), message});

@@ -10,7 +10,7 @@
 namespace beeline::source {
 namespace {
 
-using json = nlohmann::json;
+using Json = nlohmann::json;
 
 constexpr double kBurst = 25;
 constexpr double kPerSecond = 1;
@@ -25,8 +25,8 @@ std::string time_text(std::int64_t seconds) {
     return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts)};
 }
 
-std::string dump(const json& value) {
-    return value.dump(-1, ' ', false, json::error_handler_t::replace);
+std::string dump(const Json& value) {
+    return value.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 } // namespace
@@ -44,7 +44,7 @@ void Writer::connected() {
 
 void Writer::write_condition() {
     const auto now = time_text(std::time(nullptr));
-    const json condition{
+    const Json condition{
         {"type", "NetworkUnavailable"},
         {"status",
          *works_ ? "False" : "True"}, // NOLINT(bugprone-unchecked-optional-access): asked before
@@ -57,7 +57,7 @@ void Writer::write_condition() {
     request.method = "PATCH";
     request.path = "/api/v1/nodes/" + kube::escaped(node_) + "/status";
     request.content_type = "application/strategic-merge-patch+json";
-    request.body = dump({{"status", {{"conditions", json::array({condition})}}}});
+    request.body = dump({{"status", {{"conditions", Json::array({condition})}}}});
     send(std::move(request));
     kube::Request notes;
     notes.method = "PATCH";
