@@ -27,6 +27,18 @@ TEST(Redact, MembersWithSecretNames) {
               "x <redacted> y <redacted> <redacted>");
 }
 
+TEST(Redact, ArgumentsOfACommand) {
+    auto document =
+        nlohmann::json::parse(R"({"command": ["/bin/notify", "--api-token", "arg-123456789",
+        "--no-password", "--verbose-output", "--token-file", "/etc/token", "--secret=arg-987654321"]})");
+    Redactor redactor;
+    redactor.redact(document);
+    EXPECT_EQ(document["command"].dump(),
+              R"(["/bin/notify","--api-token","<redacted>","--no-password","--verbose-output",)"
+              R"("--token-file","/etc/token","--secret=<redacted>"])");
+    EXPECT_EQ(redactor.scrub("arg-123456789 --verbose-output"), "<redacted> --verbose-output");
+}
+
 TEST(Redact, Texts) {
     struct Row {
         const char* in;
@@ -35,7 +47,7 @@ TEST(Redact, Texts) {
     const Row rows[]{
         {"url=\"http://127.0.0.1:1/#token=abc123def\"",
          "url=\"http://127.0.0.1:1/#token=<redacted>\""},
-        {"postgres://me:pw@db:5432/x", "postgres://<redacted>@db:5432/x"},
+        {"postgres://u:pw@db:5432/x", "postgres://<redacted>@db:5432/x"},
         {"curl -H 'Authorization: Bearer abc.def.ghi' x",
          "curl -H 'Authorization: Bearer <redacted>' x"},
         {"mysql --password hunter2 -h db", "mysql --password <redacted> -h db"},
