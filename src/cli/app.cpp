@@ -139,6 +139,7 @@ std::unique_ptr<CLI::App> make_app(Context& context) {
     register_service_commands(*app, context);
     register_map_commands(*app, context);
     register_connectivity_commands(*app, context);
+    register_install_commands(*app, context);
     register_sysdump_commands(*app, context);
     register_shell_commands(*app, context);
 

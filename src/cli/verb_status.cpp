@@ -1,7 +1,11 @@
+#include <chrono>
+#include <memory>
+
 #include <fmt/format.h>
 
 #include "cli/json_view.h"
 #include "cli/output.h"
+#include "cli/status_wait.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
 
@@ -277,10 +281,24 @@ void register_status_commands(CLI::App& app, Context& context) {
     auto* verb =
         add_verb(app, "status", "How the agent is, what it has lost and what this kernel lacks",
                  "beeline status\n"
-                 "beeline --instance demo status -o json");
+                 "beeline --instance demo status -o json\n"
+                 "beeline status --wait --timeout 30");
     add_format(verb, context, {Format::table, Format::wide, Format::json, Format::yaml});
-    on_run(verb, context, [&context]() -> Result<int> {
-        const json status = TRY(TRY(context.client()).get("/v1/status"));
+    struct Wait {
+        bool wanted = false;
+        unsigned timeout_s = 60;
+    };
+    auto wait = std::make_shared<Wait>();
+    verb->add_flag("--wait", wait->wanted,
+                   "Wait until the agent answers, its source is connected and read as a whole, and "
+                   "the desired state is in force");
+    verb->add_option("--timeout", wait->timeout_s, "Wait so long (default 60)")
+        ->option_text("SECONDS")
+        ->check(CLI::Range(1U, 86'400U));
+    on_run(verb, context, [&context, wait]() -> Result<int> {
+        const json status =
+            wait->wanted ? TRY(wait_for_agent(context, std::chrono::seconds(wait->timeout_s)))
+                         : TRY(TRY(context.client()).get("/v1/status"));
         print_document(context, status, [&] { print_status(context, status); });
         return kDone;
     });

@@ -19,6 +19,7 @@ void register_top_commands(CLI::App& app, Context& context);          // top
 void register_service_commands(CLI::App& app, Context& context);      // service list
 void register_map_commands(CLI::App& app, Context& context);          // map list, map dump
 void register_connectivity_commands(CLI::App& app, Context& context); // connectivity test
+void register_install_commands(CLI::App& app, Context& context);      // install, uninstall
 void register_sysdump_commands(CLI::App& app, Context& context);      // sysdump
 void register_shell_commands(CLI::App& app, Context& context); // completion, the command-line page
 

@@ -165,8 +165,8 @@ Result<Access> checked(Access access) {
     const auto host = host_of(access.server);
     const bool plain = access.server.starts_with("http://");
     if (host.empty() || (!plain && !access.server.starts_with("https://"))) {
-        return fail(Code::invalid, "{}: the server's URL '{}' is no https URL",
-                    access.origin, access.server);
+        return fail(Code::invalid, "{}: the server's URL '{}' is no https URL", access.origin,
+                    access.server);
     }
     if (plain && host != "localhost" && host != "::1" && !host.starts_with("127.")) {
         return fail(Code::unsupported, "{}: {} is plain text, taken for loopback only: use https",
@@ -205,8 +205,9 @@ Result<Access> pod_access(const std::string& folder) {
                     folder);
     }
     Access out;
-    out.server = host.find(':') == std::string::npos ? "https://" + host + ":" + port
-                                                     : std::string("https://") + "[" + host + "]:" + port;
+    out.server = host.find(':') == std::string::npos
+                     ? "https://" + host + ":" + port
+                     : std::string("https://") + "[" + host + "]:" + port;
     out.ca.file = folder + "/ca.crt";
     out.token.file = folder + "/token";
     if (const auto space = read_file(folder + "/namespace", 256)) out.space = *space;

@@ -35,6 +35,9 @@ import urllib.parse
 
 import yaml
 
+# gRPC's own handlers of fork() can wait for its threads forever; nothing here uses gRPC after a fork.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BIN = os.environ.get("BEELINE_BIN", os.path.join(ROOT, "build", "dev", "bin"))
 BLTEST = os.path.join(BIN, "bltest")

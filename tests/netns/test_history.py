@@ -86,7 +86,7 @@ class History(harness.TestCase):
 
     def test_a_full_disk_is_said_and_the_agent_goes_on(self):
         folder = harness.tempfile.mkdtemp(prefix="beeline-test-full-")
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", folder], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", folder], check=True)
         try:
             with harness.Node(config={"history": {"path": f"{folder}/history.db"}, "flows": {"memory": 1024}}) as node:
                 self.pods(node)

@@ -386,6 +386,7 @@ void set_time(std::int64_t time_ns, google::protobuf::Timestamp& out) {
     case BL_DROP_UNKNOWN_ENDPOINT: return ::flow::UNKNOWN_SENDER;
     case BL_DROP_ENDPOINT_GONE: return ::flow::STALE_OR_UNROUTABLE_IP;
     case BL_DROP_UNRELATED_ICMP: return ::flow::UNKNOWN_CONNECTION_TRACKING_STATE;
+    case BL_DROP_TUNNEL_SOURCE: return ::flow::INVALID_SOURCE_IP;
     case BL_DROP_SERVICE_TUPLE: return ::flow::CT_MAP_INSERTION_FAILED;
     default: break;
     }

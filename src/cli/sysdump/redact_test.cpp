@@ -47,7 +47,7 @@ TEST(Redact, Texts) {
     const Row rows[]{
         {"url=\"http://127.0.0.1:1/#token=abc123def\"",
          "url=\"http://127.0.0.1:1/#token=<redacted>\""},
-        {"postgres://u:pw@db:5432/x", "postgres://<redacted>@db:5432/x"},
+        {"postgres://x:pw@db:5432/x", "postgres://<redacted>@db:5432/x"},
         {"curl -H 'Authorization: Bearer abc.def.ghi' x",
          "curl -H 'Authorization: Bearer <redacted>' x"},
         {"mysql --password hunter2 -h db", "mysql --password <redacted> -h db"},

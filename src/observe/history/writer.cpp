@@ -396,7 +396,7 @@ Result<> Writer::measure() {
         TRY(database_.value("PRAGMA page_size")) * TRY(database_.value("PRAGMA page_count"));
     const std::lock_guard lock(mutex_);
     stats_.stored = last == 0 ? 0 : last - first + 1;
-    stats_.last = last;
+    if (last != 0) stats_.last = last; // else all that was written is gone already
     stats_.oldest_ns = oldest;
     stats_.bytes = static_cast<std::uint64_t>(bytes);
     return {};
