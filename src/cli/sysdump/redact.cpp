@@ -66,6 +66,12 @@ bool is_harmless(std::string_view value) {
            value == "Basic" || value == "bearer" || value == "basic";
 }
 
+// An option of a command whose value is the next word: "--token".
+bool is_secret_option(std::string_view word) {
+    return word.starts_with('-') && word.find('=') == std::string_view::npos &&
+           is_secret_name(word);
+}
+
 } // namespace
 
 bool is_secret_name(std::string_view name) {
@@ -115,8 +121,15 @@ void Redactor::redact(nlohmann::json& document) {
                 redact(document[name]);
         }
     } else if (document.is_array()) {
-        for (auto& one : document)
-            redact(one);
+        bool behind_option = false; // a list may be a command's arguments
+        for (auto& one : document) {
+            const std::string word = one.is_string() ? one.get<std::string>() : std::string();
+            if (behind_option && !word.starts_with('-'))
+                take(one);
+            else
+                redact(one);
+            behind_option = is_secret_option(word);
+        }
     } else if (document.is_string()) {
         document = redact(std::string_view(document.get_ref<const std::string&>()));
     }

@@ -27,6 +27,18 @@ TEST(Redact, MembersWithSecretNames) {
               "x <redacted> y <redacted> <redacted>");
 }
 
+TEST(Redact, ArgumentsOfACommand) {
+    auto document =
+        nlohmann::json::parse(R"({"command": ["/bin/notify", "--api-token", "arg-123456789",
+        "--no-password", "--verbose-output", "--token-file", "/etc/token", "--secret=arg-987654321"]})");
+    Redactor redactor;
+    redactor.redact(document);
+    EXPECT_EQ(document["command"].dump(),
+              R"(["/bin/notify","--api-token","<redacted>","--no-password","--verbose-output",)"
+              R"("--token-file","/etc/token","--secret=<redacted>"])");
+    EXPECT_EQ(redactor.scrub("arg-123456789 --verbose-output"), "<redacted> --verbose-output");
+}
+
 TEST(Redact, Texts) {
     struct Row {
         const char* in;
