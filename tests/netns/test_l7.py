@@ -419,10 +419,11 @@ class L7(scene.SharedNode):
         self.node.run("sql", *as_nobody, f"{programs}/postgres", "-D", data, "-c", "listen_addresses=*", "-c", "fsync=off", "-c",
                       "unix_socket_directories=", namespace="shop", labels={"app": "sql"})
         self.addCleanup(self.node.stop, "shop/sql")
-        self.node._wait_listening("shop/sql", ["--tcp", "5432"])
+        ask = ["psql", "-h", self.node.address("shop/sql"), "-U", "shop", "-d", "postgres"]
+        harness.wait_for(lambda: self.node.exec("shop/client", *ask, "-c", "SELECT 1")[0] == 0, 60, "PostgreSQL to answer")
         self.node.apply([pod("sql", "postgresql")])
         self.mark = scene.last_number(self.node)
-        code, _, err = self.node.exec("shop/client", "psql", "-h", self.node.address("shop/sql"), "-U", "shop", "-d", "postgres", "-c",
+        code, _, err = self.node.exec("shop/client", *ask, "-c",
                                       "CREATE TABLE carts (id int)", "-c", "INSERT INTO carts VALUES (4711)", "-c",
                                       "SELECT id FROM carts WHERE id = 4711", "-c", "SELECT nothing FROM carts")
         self.assertEqual(code, 1, err)
