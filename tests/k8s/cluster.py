@@ -1,4 +1,4 @@
-"""A real kube-apiserver and etcd on the loopback device of a network namespace, with a throw-away authority.
+"""A real kube-apiserver and etcd in a network namespace, on its loopback device or an address of it, with a throw-away authority.
 
     with harness.Node(agent=False) as node, cluster.Cluster(node) as kubernetes:
         kubernetes.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
@@ -41,9 +41,10 @@ def programs():
 
 
 class Cluster:
-    def __init__(self, node, place=None):
-        """`place`: the network namespace (a path) that the server lives in; the node's own without."""
+    def __init__(self, node, place=None, address="127.0.0.1"):
+        """`place`: the network namespace (a path) that the server lives in; the node's own without. `address`: its own there."""
         self.node = node
+        self.address = address
         self.netns = place or node.netns_path
         self.folder = None
         self.etcd = self.server = None
@@ -89,7 +90,7 @@ class Cluster:
     def _make_keys(self):
         self._openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "ca.key")
         self._openssl("req", "-x509", "-new", "-key", "ca.key", "-days", "3", "-subj", "/CN=test-ca", "-out", "ca.crt")
-        self._sign("server", "/CN=kube-apiserver", "DNS:localhost,DNS:kubernetes,IP:127.0.0.1")
+        self._sign("server", "/CN=kube-apiserver", f"DNS:localhost,DNS:kubernetes,IP:127.0.0.1,IP:{self.address}")
         self._sign("admin", "/O=system:masters/CN=admin")
         self._openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "sa.key")
 
@@ -118,19 +119,19 @@ class Cluster:
     def start(self):
         self.server = self._spawn("apiserver", [
             f"{self.bin}/kube-apiserver", f"--etcd-servers=http://127.0.0.1:{ETCD}", f"--secure-port={PORT}",
-            "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--tls-cert-file=server.crt",
+            f"--bind-address={self.address}", f"--advertise-address={self.address}", "--tls-cert-file=server.crt",
             "--tls-private-key-file=server.key", "--client-ca-file=ca.crt", "--service-account-key-file=sa.key",
             "--service-account-signing-key-file=sa.key", "--service-account-issuer=https://localhost",
             "--service-cluster-ip-range=10.96.0.0/16", "--authorization-mode=Node,RBAC",
             "--endpoint-reconciler-type=none", "--allow-privileged=true", "--profiling=false"])
-        harness.wait_for(self._ready, 60, "the API server", 0.1)
+        harness.wait_for(self._ready, 120, "the API server", 0.2)
 
     def _ready(self):
         if self.server.poll() is not None:
             raise RuntimeError(f"kube-apiserver ended with {self.server.returncode}")
         done = subprocess.run(
             ["nsenter", f"--net={self.netns}", "curl", "-sf", "--cacert", "ca.crt", "--cert", "admin.crt", "--key",
-             "admin.key", f"https://127.0.0.1:{PORT}/readyz"], cwd=self.pki, stdout=subprocess.DEVNULL)
+             "admin.key", f"https://{self.address}:{PORT}/readyz"], cwd=self.pki, stdout=subprocess.DEVNULL)
         return done.returncode == 0
 
     def stop(self):
@@ -146,7 +147,7 @@ class Cluster:
         with open(path, "w") as file:
             yaml.safe_dump({
                 "apiVersion": "v1", "kind": "Config", "current-context": "test",
-                "clusters": [{"name": "test", "cluster": {"server": f"https://127.0.0.1:{PORT}",
+                "clusters": [{"name": "test", "cluster": {"server": f"https://{self.address}:{PORT}",
                                                           "certificate-authority-data": text("ca.crt")}}],
                 "users": [{"name": name, "user": user}],
                 "contexts": [{"name": "test", "context": {"cluster": "test", "user": name}}]}, file)
@@ -226,7 +227,8 @@ def use(node, kubernetes, ranges=True):
         config = yaml.safe_load(file)
     config["source"] = agent_config(kubernetes)
     if not ranges:
-        del config["network"]
+        for family in ("ipv4", "ipv6"):
+            config["network"].pop(family, None)
     with open(node.config_file, "w") as file:
         yaml.safe_dump(config, file)
 
@@ -236,9 +238,9 @@ def wait_synced(node, timeout=20):
         node.api("GET", "/v1/status")["source"]), timeout, "the source to be synced")
 
 
-def add_pod(node, kubernetes, name, space="default", labels=None, ports=(), tcp=(), udp=()):
+def add_pod(node, kubernetes, name, space="default", labels=None, ports=(), tcp=(), udp=(), on="node-under-test"):
     """What the scheduler, containerd and the kubelet do: the object, CNI ADD, servers, the status."""
-    kubernetes.apply(pod(name, space, labels, ports=ports))
+    kubernetes.apply(pod(name, space, labels, on, ports))
     return attach_pod(node, kubernetes, name, space, tcp, udp)
 
 
