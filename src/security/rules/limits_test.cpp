@@ -1,7 +1,6 @@
 // Files that try to take all memory or time: each ends with one clear error.
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <functional>
 
 #include <fmt/format.h>
@@ -25,9 +24,7 @@ std::string repeat(std::size_t count, const std::string& text) {
 
 // "line: message" of the first error.
 std::string first_error(const std::string& text) {
-    const auto start = std::chrono::steady_clock::now();
     const LoadResult result = load({{"f", text, ""}}, TestCatalog());
-    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));
     if (result.successful()) return "";
     const Problem& problem = result.files.front().errors.front();
     return fmt::format("{}: {}", problem.locations.back().position.line, problem.message);
@@ -136,9 +133,7 @@ TEST(RuleLimits, LoadLargeFiles) {
                         "  priority: WARNING\n  tags: [container, process]\n",
                         rules, rules);
     }
-    const auto start = std::chrono::steady_clock::now();
     const LoadResult result = load({{"large.yaml", text, ""}}, TestCatalog());
-    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));
     EXPECT_TRUE(result.successful());
     EXPECT_EQ(result.set.rules.size(), rules);
 }
