@@ -40,7 +40,10 @@ public:
         listen(listener_.get(), 64);
         thread_ = std::thread([this] { serve(); });
     }
-    ~FakeServer() {
+    ~FakeServer() { finish(); }
+    // No answer is being given any more when this returns.
+    void finish() {
+        if (!thread_.joinable()) return;
         stopping_ = true;
         shutdown(listener_.get(), SHUT_RDWR);
         thread_.join();
@@ -173,6 +176,7 @@ protected:
             thread_.join();
         }
         source_.reset();
+        if (server_) server_->finish(); // its threads name it by this pointer
         server_.reset();
     }
     template <typename F>
