@@ -689,6 +689,12 @@ TEST_F(HistoryTest, AKilledWriterLeavesAWholeFile) {
             }
         }
         std::this_thread::sleep_for(std::chrono::milliseconds(150 + round * 37));
+        if (round == 4) {
+            EXPECT_TRUE(eventually([&] {
+                const auto database = Database::open(options_.path, Database::Mode::read);
+                return database && database->value("SELECT count(*) FROM block").value_or(0) > 0;
+            }));
+        }
         ::kill(child, SIGKILL);
         int status = 0;
         ASSERT_EQ(::waitpid(child, &status, 0), child);
