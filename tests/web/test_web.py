@@ -295,6 +295,7 @@ class Web(scene.SharedNode):
         harness.wait_for(ask, 15, "a request")
         rows = "[...document.querySelectorAll('.flows tbody tr')].map((row) => row.querySelector('.story').innerText)"
         page = self.visit("/flows")
+        page.wait("document.querySelector('[aria-label=Protocol]')?.options.length > 1")
         page.run("(select => { select.value = 'l7'; select.dispatchEvent(new Event('change')); })(document.querySelector('[aria-label=Protocol]'))")
         page.wait("new URLSearchParams(location.search).get('l7') === '1'")
         page.wait(f"(all => all.length > 2 && all.every((text) => /^HTTP/i.test(text)))({rows})")
@@ -373,8 +374,9 @@ class Web(scene.SharedNode):
         self.traffic()
         page = self.visit()
         page.wait("document.querySelector('.state').dataset.state === 'live'")
-        self.node.restart_agent()
+        self.node.stop_agent()
         page.wait("document.querySelector('.state').dataset.state === 'lost'", timeout=30)
+        self.node.start_agent()
         # The token is the same after a restart.
         page.wait("document.querySelector('.state').dataset.state === 'live'", timeout=40)
         self.assertEqual(self.node.api("GET", "/v1/status")["web"]["login"], self.login)
